@@ -1,0 +1,1 @@
+//! What every daemon of Sealhost needs: listener, peers, rules, audit, hardening.

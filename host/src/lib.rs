@@ -1,0 +1,1 @@
+//! The Sealhost daemon.

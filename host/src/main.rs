@@ -1,0 +1,3 @@
+//! The daemon `sealhost`.
+
+fn main() {}

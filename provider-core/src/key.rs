@@ -1,0 +1,322 @@
+//! The plain data of the contract: usages, algorithms, key references, capabilities, and every
+//! limit of the boundary. Numbers are those of the ABI and are never given a second meaning.
+
+use crate::error::{ErrorKind, ProviderError, Result};
+use crate::secret::SecretBytes;
+
+/// Longest key blob, bytes.
+pub const BLOB_MAX_BYTES: usize = 4096;
+/// Longest identity blob, bytes.
+pub const IDENTITY_MAX_BYTES: usize = 1024;
+/// Longest input of one HMAC, bytes: what TPM2_HMAC takes in one command.
+pub const MAC_INPUT_MAX_BYTES: usize = 1024;
+/// Longest imported HMAC key, bytes.
+pub const IMPORT_MAX_BYTES: usize = 1024;
+/// Most random bytes of one call.
+pub const RANDOM_MAX_BYTES: usize = 1024;
+/// Longest text of a state binding, bytes.
+pub const STATE_MAX_BYTES: usize = 256;
+/// Longest error detail, bytes; a longer one is cut.
+pub const DETAIL_MAX_BYTES: usize = 1024;
+/// Bytes of one HMAC-SHA256.
+pub const MAC_BYTES: usize = 32;
+/// Bytes of an uncompressed P-256 point (SEC 1 section 2.3.3).
+pub const PUBLIC_KEY_BYTES: usize = 65;
+/// Bytes of a P-256 signature, r and s of 32 bytes each.
+pub const SIGNATURE_BYTES: usize = 64;
+
+/// What every MAC input of a `Seal` key begins with, and no MAC input of a `Mac` key may.
+///
+/// Without it, whoever may MAC freely under a key could derive the key-encryption keys that the
+/// same key protects.
+pub const SEAL_LABEL: &[u8; 16] = b"sealhost/seal/1\0";
+
+/// What a key is for. Usages exclude each other for the life of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Usage {
+    /// Derives key-encryption keys for envelopes.
+    Seal = 1,
+    /// Computes MACs for callers.
+    Mac = 2,
+    /// Signs digests for callers.
+    Sign = 3,
+}
+
+/// How a key computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Algorithm {
+    /// HMAC with SHA-256, RFC 2104 and FIPS 180-4. For `Seal` and `Mac`.
+    HmacSha256 = 1,
+    /// ECDSA on P-256 over a SHA-256 digest, FIPS 186-5. For `Sign`.
+    EcdsaP256 = 2,
+}
+
+/// What stands behind a key, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Protection {
+    /// Key bytes are in this machine's memory and disk.
+    Software = 1,
+    /// A device interface over software, or a device nobody vouched for.
+    Emulated = 2,
+    /// A chip or module that keeps the key to itself.
+    Hardware = 3,
+}
+
+macro_rules! number_table {
+    ($name:ident: $($number:literal => $variant:ident),+) => {
+        impl $name {
+            /// The ABI number.
+            #[must_use]
+            pub const fn number(self) -> u32 {
+                match self { $(Self::$variant => $number),+ }
+            }
+
+            /// The value of an ABI number, or `None` for a number this version does not know.
+            #[must_use]
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+pub(crate) use number_table;
+
+number_table!(Usage: 1 => Seal, 2 => Mac, 3 => Sign);
+number_table!(Algorithm: 1 => HmacSha256, 2 => EcdsaP256);
+number_table!(Protection: 1 => Software, 2 => Emulated, 3 => Hardware);
+
+impl Usage {
+    /// The algorithm that this usage has when none is asked for.
+    #[must_use]
+    pub const fn default_algorithm(self) -> Algorithm {
+        match self {
+            Self::Seal | Self::Mac => Algorithm::HmacSha256,
+            Self::Sign => Algorithm::EcdsaP256,
+        }
+    }
+}
+
+/// The 16 random bytes that name a key version to its device (PKCS#11: CKA_ID).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub [u8; 16]);
+
+/// The machine state that a key is bound to, as canonical text that only the provider
+/// understands (for a TPM, `sha256:7,11`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateBinding(String);
+
+impl StateBinding {
+    /// Takes the text of a binding.
+    ///
+    /// # Limits
+    /// 1 to [`STATE_MAX_BYTES`] bytes of printable ASCII without spaces, else `InvalidParameter`.
+    pub fn new(text: &str) -> Result<Self> {
+        let fits = (1..=STATE_MAX_BYTES).contains(&text.len());
+        if fits && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ProviderError::new(ErrorKind::InvalidParameter, "state binding is not printable"))
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a new key shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySpec {
+    /// What it is for.
+    pub usage: Usage,
+    /// How it computes.
+    pub algorithm: Algorithm,
+    /// Its name on the device, drawn by the host.
+    pub id: KeyId,
+    /// The machine state it is bound to, if any.
+    pub state: Option<StateBinding>,
+}
+
+/// The opaque bytes by which a provider finds a key again; the host stores them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyBlob(pub Vec<u8>);
+
+/// A key as every key verb names it.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRef<'a> {
+    /// What the caller takes the key for; the provider refuses a blob of another usage.
+    pub usage: Usage,
+    /// The id that the key was made with; the provider refuses a blob of another id.
+    pub id: KeyId,
+    /// What [`generate`](crate::Provider::generate) or [`import`](crate::Provider::import) returned.
+    pub blob: &'a [u8],
+}
+
+/// The opaque bytes by which a provider recognizes its device at the next opening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity(pub Vec<u8>);
+
+/// One HMAC-SHA256. Secret when the key is a `Seal` key; wiped when dropped.
+pub type Mac = SecretBytes;
+
+/// An uncompressed P-256 point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublicKey(pub [u8; PUBLIC_KEY_BYTES]);
+
+/// A P-256 signature, r then s, big-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signature(pub [u8; SIGNATURE_BYTES]);
+
+/// What a device can do, as a set of bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(pub u64);
+
+impl Capabilities {
+    /// Generates `Seal` keys.
+    pub const SEAL: Self = Self(1);
+    /// Generates `Mac` keys.
+    pub const MAC: Self = Self(1 << 1);
+    /// Imports `Mac` keys.
+    pub const IMPORT_MAC: Self = Self(1 << 2);
+    /// Generates `Sign` keys.
+    pub const SIGN: Self = Self(1 << 3);
+    /// Binds keys to the state of the machine.
+    pub const STATE_BINDING: Self = Self(1 << 4);
+    /// Every verb but `open` and `self_test` answers in microseconds of computing and waits for
+    /// nothing, so that it may be called where waiting is not allowed.
+    pub const NEVER_WAITS: Self = Self(1 << 5);
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is in this set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The bit that generating a key of `usage` takes.
+    #[must_use]
+    pub const fn to_generate(usage: Usage) -> Self {
+        match usage {
+            Usage::Seal => Self::SEAL,
+            Usage::Mac => Self::MAC,
+            Usage::Sign => Self::SIGN,
+        }
+    }
+}
+
+/// What a provider says of its device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// The sort of provider, one lower-case word: `soft`, `tpm`, `pkcs11`.
+    pub kind: String,
+    /// Who made the device, as it says itself; printable, at most 64 bytes.
+    pub manufacturer: String,
+    /// Its firmware or library version, as it says itself; printable, at most 64 bytes.
+    pub firmware: String,
+    /// What the operator should know of this opening (a weakened setting, a quirk that was
+    /// worked round); printable, at most 256 bytes, empty when there is nothing.
+    pub notes: String,
+    /// What stands behind its keys.
+    pub protection: Protection,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// How many threads may be inside it at once, from 1.
+    pub concurrency: u32,
+}
+
+/// Enforces the label rule: the input of a `Seal` key begins with [`SEAL_LABEL`], that of a `Mac`
+/// key does not, and a `Sign` key computes no MACs.
+///
+/// # Errors
+/// `InvalidParameter` where the rule is broken; `TooLarge` past [`MAC_INPUT_MAX_BYTES`].
+pub fn check_mac_input(usage: Usage, input: &[u8]) -> Result<()> {
+    if input.len() > MAC_INPUT_MAX_BYTES {
+        return Err(ProviderError::over_limit("mac input", input.len(), MAC_INPUT_MAX_BYTES));
+    }
+    match (usage, input.starts_with(SEAL_LABEL)) {
+        (Usage::Seal, true) | (Usage::Mac, false) => Ok(()),
+        (Usage::Seal, false) => {
+            Err(ProviderError::invalid("input of a seal key must begin with the seal label"))
+        }
+        (Usage::Mac, true) => {
+            Err(ProviderError::invalid("input of a mac key must not begin with the seal label"))
+        }
+        (Usage::Sign, _) => Err(ProviderError::invalid("a sign key computes no mac")),
+    }
+}
+
+/// Checks the length of a key to import.
+///
+/// # Errors
+/// `InvalidParameter` when empty, `TooLarge` past [`IMPORT_MAX_BYTES`].
+pub fn check_import_length(key: &SecretBytes) -> Result<()> {
+    match key.len() {
+        0 => Err(ProviderError::invalid("an imported key must not be empty")),
+        length if length > IMPORT_MAX_BYTES => {
+            Err(ProviderError::over_limit("imported key", length, IMPORT_MAX_BYTES))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(usage: Usage, input: &[u8], expected: Option<ErrorKind>) {
+        assert_eq!(check_mac_input(usage, input).err().map(|error| error.kind), expected);
+    }
+
+    #[test]
+    fn seal_input_with_the_label_passes() {
+        check(Usage::Seal, b"sealhost/seal/1\0rest", None);
+    }
+
+    #[test]
+    fn seal_input_without_the_label_is_invalid() {
+        check(Usage::Seal, b"sealhost/seal/1", Some(ErrorKind::InvalidParameter));
+    }
+
+    #[test]
+    fn mac_input_without_the_label_passes() {
+        check(Usage::Mac, b"", None);
+    }
+
+    #[test]
+    fn mac_input_with_the_label_is_invalid() {
+        check(Usage::Mac, b"sealhost/seal/1\0", Some(ErrorKind::InvalidParameter));
+    }
+
+    #[test]
+    fn mac_with_a_sign_key_is_invalid() {
+        check(Usage::Sign, b"", Some(ErrorKind::InvalidParameter));
+    }
+
+    #[test]
+    fn input_at_the_limit_passes() {
+        check(Usage::Mac, &[7; MAC_INPUT_MAX_BYTES], None);
+    }
+
+    #[test]
+    fn input_one_past_the_limit_is_too_large() {
+        check(Usage::Mac, &[7; MAC_INPUT_MAX_BYTES + 1], Some(ErrorKind::TooLarge));
+    }
+
+    #[test]
+    fn numbers_return_to_their_values() {
+        for usage in [Usage::Seal, Usage::Mac, Usage::Sign] {
+            assert_eq!(Usage::from_number(usage.number()), Some(usage));
+        }
+        assert_eq!(Usage::from_number(4), None);
+    }
+}

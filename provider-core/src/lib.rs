@@ -1,0 +1,35 @@
+//! What both sides of the Sealhost plugin boundary share: the contract of a crypto provider.
+//!
+//! A provider keeps long-term keys in one device. It knows nothing of sockets, principals,
+//! envelopes or audit; the host knows nothing of TPMs or tokens. Between them stand:
+//!
+//! - [`Provider`], the trait that a provider written in Rust implements;
+//! - [`key`], the names, numbers and limits that cross the boundary as plain data;
+//! - [`error`], the closed list of ways in which a call fails;
+//! - [`abi`], the same contract as C types (`sealhost_provider.h`, `docs/abi.md`), with
+//!   [`export`] on the plugin's side and [`call`] on the caller's;
+//! - [`conformance`], one function that runs the whole contract against a provider.
+//!
+//! Nothing here touches files, sockets, threads, the clock or a crypto library.
+
+
+
+
+pub mod error;
+
+pub mod key;
+pub mod provider;
+pub mod secret;
+pub mod settings;
+
+pub use error::{ErrorKind, ProviderError, Result};
+pub use key::{
+    Algorithm, Capabilities, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac, Protection,
+    PublicKey, Signature, StateBinding, Usage,
+};
+pub use provider::Provider;
+pub use secret::SecretBytes;
+pub use settings::{Secrets, Settings};
+
+#[doc(hidden)]
+pub use zeroizing_alloc::ZeroAlloc;

@@ -1,0 +1,109 @@
+//! The trait that a provider implements. One method per verb, nothing else: how the verbs are
+//! reached (ABI, worker, router) is not a provider's business.
+
+use crate::error::{ErrorKind, ProviderError, Result};
+use crate::key::{Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, PublicKey, Signature};
+use crate::secret::SecretBytes;
+use crate::settings::{Secrets, Settings};
+
+/// One opened device.
+///
+/// The host calls an instance from at most [`Info::concurrency`] threads at a time. A call may
+/// block on the device; the host bounds it with a deadline and ends the process that runs it.
+/// No verb keeps state outside the device: what must survive is in the returned [`KeyBlob`].
+///
+/// The device's own words (register values, return codes) belong into
+/// [`ProviderError::detail`], which reaches the operator's log and never a client.
+pub trait Provider: Send + Sync + Sized + 'static {
+    /// Opens the device and returns it with its identity.
+    ///
+    /// `known` is the identity that an earlier opening returned; `None` on the first one. Nothing
+    /// is created on the device but what the provider itself needs (a parent key, a marker).
+    ///
+    /// # Errors
+    /// `InvalidParameter`: a setting is unknown, missing or out of range; the detail names every
+    /// faulty one. `DeviceGone`: there is no such device now. `WrongDevice`: there is one, and
+    /// `known` names another. `DeviceAuth`: it refused our PIN or authorization.
+    /// `Unsupported`: it cannot do what the contract demands; the detail says what is missing.
+    ///
+    /// # Secrets
+    /// `secrets` (PIN, root key); the provider wipes what it keeps of them.
+    fn open(
+        settings: Settings,
+        secrets: Secrets,
+        known: Option<&Identity>,
+    ) -> Result<(Self, Identity)>;
+
+    /// Describes the device and what it can do. Answers from memory.
+    fn info(&self) -> Info;
+
+    /// Runs the known answers on the device, with keys that it leaves no trace of.
+    ///
+    /// # Errors
+    /// `Integrity`: the device computed a wrong answer; any device error otherwise.
+    fn self_test(&self) -> Result<()>;
+
+    /// Makes a key inside the device.
+    ///
+    /// # Errors
+    /// `Unsupported`: the usage, algorithm or state binding is not among the capabilities.
+    /// `KeyExists`: the device already has an object of this id.
+    fn generate(&self, spec: &KeySpec) -> Result<KeyBlob>;
+
+    /// Brings a MAC key into the device. The MACs equal HMAC-SHA256 (RFC 2104) with the same key.
+    ///
+    /// # Limits
+    /// `key` is 1 to [`IMPORT_MAX_BYTES`](crate::key::IMPORT_MAX_BYTES) bytes, else `TooLarge`
+    /// or `InvalidParameter`.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    ///
+    /// # Secrets
+    /// `key`; the caller wipes it, the provider wipes its copies.
+    fn import(&self, spec: &KeySpec, key: &SecretBytes) -> Result<KeyBlob>;
+
+    /// Removes whatever the device keeps of a key. A key that left nothing on the device, or is
+    /// gone already, is a success. The blob may be empty: then the id alone names the key.
+    ///
+    /// # Errors
+    /// Device errors only.
+    fn destroy(&self, key: KeyRef<'_>) -> Result<()>;
+
+    /// Computes HMAC-SHA256 inside the device, with a key of usage `Seal` or `Mac`.
+    ///
+    /// # Limits
+    /// `input` is at most [`MAC_INPUT_MAX_BYTES`](crate::key::MAC_INPUT_MAX_BYTES), else `TooLarge`.
+    ///
+    /// # Errors
+    /// `InvalidParameter`: the blob is of another usage or id, or the input breaks
+    /// [`label rule`](crate::key::check_label). `Integrity`: the blob was altered. `KeyNotFound`:
+    /// the device has no such object. `WrongDevice`: the blob is another device's.
+    /// `StateMismatch`: the machine's state is not the one the key is bound to.
+    ///
+    /// # Secrets
+    /// The result, when the usage is `Seal`.
+    fn mac(&self, key: KeyRef<'_>, input: &[u8]) -> Result<Mac>;
+
+    /// Fills `out` with the device's random bytes, all of it or an error.
+    ///
+    /// # Limits
+    /// At most [`RANDOM_MAX_BYTES`](crate::key::RANDOM_MAX_BYTES), else `TooLarge`.
+    fn random(&self, out: &mut [u8]) -> Result<()>;
+
+    /// Returns the public half of a `Sign` key.
+    ///
+    /// # Errors
+    /// `Unsupported` where the device has no asymmetric keys; else as [`mac`](Self::mac).
+    fn public_key(&self, _key: KeyRef<'_>) -> Result<PublicKey> {
+        Err(ProviderError::new(ErrorKind::Unsupported, "this provider has no asymmetric keys"))
+    }
+
+    /// Signs a SHA-256 digest (ECDSA, FIPS 186-5 section 6.4) with a `Sign` key.
+    ///
+    /// # Errors
+    /// As [`public_key`](Self::public_key).
+    fn sign(&self, _key: KeyRef<'_>, _digest: &[u8; 32]) -> Result<Signature> {
+        Err(ProviderError::new(ErrorKind::Unsupported, "this provider has no asymmetric keys"))
+    }
+}

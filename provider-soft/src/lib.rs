@@ -1,0 +1,1 @@
+//! Software crypto provider for Sealhost.

@@ -1,0 +1,1 @@
+//! Private TPM emulators and SoftHSM tokens for tests and the demo.

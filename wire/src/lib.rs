@@ -1,0 +1,1 @@
+//! What Sealhost clients and the host share: API types, errors, limits, formats.
