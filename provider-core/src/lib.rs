@@ -12,11 +12,11 @@
 //!
 //! Nothing here touches files, sockets, threads, the clock or a crypto library.
 
-
-
-
+pub mod abi;
+pub mod call;
+pub mod conformance;
 pub mod error;
-
+pub mod export;
 pub mod key;
 pub mod provider;
 pub mod secret;

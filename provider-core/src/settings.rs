@@ -65,7 +65,8 @@ impl Settings {
     /// # Errors
     /// `InvalidParameter` with all faults: those noted, and every key that nobody took.
     pub fn finish(mut self) -> Result<()> {
-        let unknown = self.entries.keys().map(|key| format!("{key} is not a setting of this provider"));
+        let unknown =
+            self.entries.keys().map(|key| format!("{key} is not a setting of this provider"));
         self.faults.extend(unknown);
         if self.faults.is_empty() {
             return Ok(());

@@ -1,0 +1,213 @@
+//! The contract as C types, version 1. `docs/abi.md` is the normative page and
+//! `sealhost_provider.h`, made from this file, is what a provider in C includes.
+//!
+//! Rules for every function:
+//!
+//! 1. Inputs are a const pointer and a length; a pointer may be NULL only with length 0. They
+//!    are valid for the call and no longer.
+//! 2. Outputs come last, are memory of the caller, and are written only on success.
+//! 3. The result is 0 or the number of an [`ErrorKind`](crate::ErrorKind). After a failure
+//!    `last_error`, on the same thread, tells more for the operator's log.
+//! 4. No exception, panic or signal crosses; nothing is allocated on one side and freed on the
+//!    other.
+//! 5. An instance takes calls from as many threads at once as its `concurrency` says.
+//! 6. Fields are only ever appended; `size` says how far a side's table or struct reaches, and a
+//!    function that is absent or NULL is unsupported.
+
+// The header is made from these types; their names there carry the prefix `sealhost_`.
+
+/// First field of a [`Table`]: the bytes `SEALHOST` as a big-endian number.
+pub const MAGIC: u64 = 0x5345_414C_484F_5354;
+/// The version of this contract.
+pub const ABI_VERSION: u32 = 1;
+/// The symbol that a plugin exports, an [`Entry`].
+pub const ENTRY_SYMBOL: &str = "sealhost_provider";
+
+/// Bytes of [`Info::kind`] with its closing zero.
+pub const KIND_BYTES: usize = 32;
+/// Bytes of [`Info::manufacturer`] and [`Info::firmware`] with the closing zero.
+pub const NAME_BYTES: usize = 65;
+/// Bytes of [`Info::notes`] with the closing zero.
+pub const NOTES_BYTES: usize = 257;
+
+/// The exported function: given the version that the host speaks, it returns the table, which
+/// lives as long as the process, or NULL when the plugin does not speak that version.
+pub type Entry = unsafe extern "C" fn(host_abi_version: u32) -> *const Table;
+
+/// One opened device; only the plugin knows what is behind the pointer.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Instance {
+    _private: [u8; 0],
+}
+
+/// One setting or secret: UTF-8 key, arbitrary value, neither closed by a zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// The key.
+    pub key: *const u8,
+    /// Its length, bytes.
+    pub key_len: usize,
+    /// The value.
+    pub value: *const u8,
+    /// Its length, bytes.
+    pub value_len: usize,
+}
+
+/// What a new key shall be.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct KeySpec {
+    /// Size of this struct as the host knows it, bytes.
+    pub size: u32,
+    /// Usage number: 1 seal, 2 mac, 3 sign.
+    pub usage: u32,
+    /// Algorithm number: 1 HMAC-SHA256, 2 ECDSA P-256.
+    pub algorithm: u32,
+    /// The key's name on the device, drawn by the host.
+    pub id: [u8; 16],
+    /// Text of the state binding, at most 256 bytes; NULL for none.
+    pub state: *const u8,
+    /// Its length, bytes.
+    pub state_len: usize,
+}
+
+/// A key as every key verb names it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRef {
+    /// Size of this struct as the host knows it, bytes.
+    pub size: u32,
+    /// Usage number that the caller takes the key for.
+    pub usage: u32,
+    /// The id that the key was made with.
+    pub id: [u8; 16],
+    /// The blob that `generate` or `import_key` gave.
+    pub blob: *const u8,
+    /// Its length, bytes.
+    pub blob_len: usize,
+}
+
+/// What a provider says of its device. Texts are printable UTF-8 closed by a zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Info {
+    /// Size of this struct as the host knows it, bytes; set by the host before the call.
+    pub size: u32,
+    /// 1 software, 2 emulated, 3 hardware.
+    pub protection: u32,
+    /// Capability bits: 1 seal, 2 mac, 4 import mac, 8 sign, 16 state binding, 32 never waits.
+    pub capabilities: u64,
+    /// How many threads may be inside the instance at once, from 1.
+    pub concurrency: u32,
+    /// The sort of provider, one lower-case word.
+    pub kind: [u8; KIND_BYTES],
+    /// Who made the device.
+    pub manufacturer: [u8; NAME_BYTES],
+    /// Firmware or library version.
+    pub firmware: [u8; NAME_BYTES],
+    /// What the operator should know of this opening.
+    pub notes: [u8; NOTES_BYTES],
+}
+
+/// A provider as a table of functions. All but `public_key` and `sign` are required.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// Size of the table that the plugin was built with, bytes.
+    pub size: u32,
+    /// [`ABI_VERSION`] that the plugin was built with.
+    pub abi_version: u32,
+    /// Opens the device. `identity` is what an earlier opening gave, length 0 for none. Writes
+    /// the identity (capacity 1,024 bytes), its length and the instance.
+    pub open: Option<
+        unsafe extern "C" fn(
+            settings: *const Parameter,
+            settings_count: usize,
+            secrets: *const Parameter,
+            secrets_count: usize,
+            identity: *const u8,
+            identity_len: usize,
+            identity_out: *mut u8,
+            identity_out_len: *mut usize,
+            instance_out: *mut *mut Instance,
+        ) -> i32,
+    >,
+    /// Ends an instance; no other call is inside it or follows.
+    pub close: Option<unsafe extern "C" fn(instance: *mut Instance)>,
+    /// Describes the device, from memory.
+    pub info: Option<unsafe extern "C" fn(instance: *mut Instance, info_out: *mut Info) -> i32>,
+    /// Runs the known answers on the device.
+    pub self_test: Option<unsafe extern "C" fn(instance: *mut Instance) -> i32>,
+    /// Makes a key; writes its blob (capacity 4,096 bytes) and the blob's length.
+    pub generate: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            spec: *const KeySpec,
+            blob_out: *mut u8,
+            blob_out_len: *mut usize,
+        ) -> i32,
+    >,
+    /// Imports an HMAC key of 1 to 1,024 bytes; writes its blob as `generate` does.
+    pub import_key: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            spec: *const KeySpec,
+            key: *const u8,
+            key_len: usize,
+            blob_out: *mut u8,
+            blob_out_len: *mut usize,
+        ) -> i32,
+    >,
+    /// Removes what the device keeps of a key; absent is success; the blob may be empty.
+    pub destroy: Option<unsafe extern "C" fn(instance: *mut Instance, key: *const KeyRef) -> i32>,
+    /// Computes HMAC-SHA256 of at most 1,024 bytes; writes 32 bytes.
+    pub mac: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            key: *const KeyRef,
+            input: *const u8,
+            input_len: usize,
+            mac_out: *mut u8,
+        ) -> i32,
+    >,
+    /// Writes `length` random bytes, at most 1,024.
+    pub random: Option<
+        unsafe extern "C" fn(instance: *mut Instance, length: usize, random_out: *mut u8) -> i32,
+    >,
+    /// Copies at most `capacity` bytes of the detail of this thread's last failure, as UTF-8
+    /// without a closing zero, and writes how many.
+    pub last_error: Option<
+        unsafe extern "C" fn(detail_out: *mut u8, capacity: usize, detail_out_len: *mut usize),
+    >,
+    /// Writes the 65-byte uncompressed point of a sign key. May be absent.
+    pub public_key: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            key: *const KeyRef,
+            point_out: *mut u8,
+        ) -> i32,
+    >,
+    /// Signs a 32-byte digest; writes r and s, 64 bytes. May be absent.
+    pub sign: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            key: *const KeyRef,
+            digest: *const u8,
+            signature_out: *mut u8,
+        ) -> i32,
+    >,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn magic_spells_the_name() {
+        assert_eq!(&MAGIC.to_be_bytes(), b"SEALHOST");
+    }
+}
