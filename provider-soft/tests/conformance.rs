@@ -1,4 +1,5 @@
 //! The whole provider contract against the software provider.
+#![expect(clippy::unwrap_used, clippy::tests_outside_test_module, reason = "an integration test")]
 
 use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
@@ -17,7 +18,6 @@ fn verify(point: &[u8; 65], digest: &[u8; 32], signature: &[u8; 64]) -> bool {
 
 #[test]
 #[expect(unsafe_code, reason = "the kit calls through the C table")]
-#[expect(clippy::tests_outside_test_module, reason = "an integration test")]
 fn soft_provider_keeps_the_contract() {
     let setup = Setup {
         entry: provider_soft::sealhost_provider,
