@@ -1,0 +1,90 @@
+//! What `status` and `providers` answer.
+
+use serde::{Deserialize, Serialize};
+
+use super::types::Protection;
+use crate::name::ProviderName;
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The host's version.
+    pub version: String,
+    /// When the host started: RFC 3339, UTC.
+    pub started_at: String,
+    /// The generation of the key registry; each change of a key raises it.
+    pub generation: u64,
+    /// The providers considered for a new key version, in this order.
+    pub order: Vec<ProviderName>,
+    /// The least protection of a new key version.
+    pub floor: Protection,
+    /// Every configured provider.
+    pub providers: Vec<ProviderStatus>,
+}
+
+/// `GET /v1/providers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderList {
+    /// Every configured provider, as configured.
+    pub providers: Vec<ProviderStatus>,
+}
+
+/// One configured provider. What only an open provider knows is absent until it was open once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderStatus {
+    /// The name in the configuration.
+    pub name: ProviderName,
+    /// Whether it can be used now.
+    pub state: ProviderState,
+    /// Since when it is in this state: RFC 3339, UTC.
+    pub since: String,
+    /// Why it is not open, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Kind of device, as the plugin names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// What kind of protection it gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<Protection>,
+    /// Who made the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manufacturer: Option<String>,
+    /// Version of the device's firmware or library.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<String>,
+    /// What it can do.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+    /// What an operator should know, such as a protection stated in the configuration.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Whether keys of this provider are sealing with another one now.
+    pub fallback_active: bool,
+}
+
+/// Whether a provider can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderState {
+    /// It answers.
+    Open,
+    /// It was never there on this host.
+    Absent,
+    /// It was there before and is not now.
+    Down,
+    /// It is being opened.
+    Opening,
+}
+
+impl ProviderState {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Absent => "absent",
+            Self::Down => "down",
+            Self::Opening => "opening",
+        }
+    }
+}
