@@ -5,4 +5,5 @@
 //! request means: an operation is a name, a key is a name.
 
 pub mod clock;
+pub mod peer;
 pub mod trust;
