@@ -5,5 +5,6 @@
 //! request means: an operation is a name, a key is a name.
 
 pub mod clock;
+pub mod listener;
 pub mod peer;
 pub mod trust;
