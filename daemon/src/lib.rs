@@ -7,4 +7,5 @@
 pub mod clock;
 pub mod listener;
 pub mod peer;
+pub mod rules;
 pub mod trust;
