@@ -110,8 +110,8 @@ impl Rules {
         if known.needs_key != key.is_some() || key.is_some_and(|key| key.starts_with('.')) {
             return Err(Denied);
         }
-        let shift = u32::try_from(index).map_err(|_| Denied)?;
-        let bit = 1_u64.checked_shl(shift).ok_or(Denied)?;
+        let shift = u32::try_from(index).ok();
+        let bit = shift.and_then(|shift| 1_u64.checked_shl(shift)).ok_or(Denied)?;
         let allows = |rule: &Rule| {
             rule.operations & bit != 0
                 && rule.who.is(principal)
