@@ -5,6 +5,7 @@
 //! request means: an operation is a name, a key is a name.
 
 pub mod clock;
+pub mod limit;
 pub mod listener;
 pub mod peer;
 pub mod rules;
