@@ -5,8 +5,11 @@
 //! request means: an operation is a name, a key is a name.
 
 pub mod clock;
+pub mod harden;
 pub mod limit;
 pub mod listener;
+pub mod notify;
 pub mod peer;
 pub mod rules;
+pub mod shutdown;
 pub mod trust;
