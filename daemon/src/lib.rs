@@ -1,1 +1,15 @@
 //! What every daemon of Sealhost needs: listener, peers, rules, audit, hardening.
+//!
+//! This crate knows Unix sockets, the kernel's word on who is at the other end, access rules and
+//! the files of the audit. It never sees keys' material or providers, and does not know what a
+//! request means: an operation is a name, a key is a name.
+
+pub mod clock;
+pub mod harden;
+pub mod limit;
+pub mod listener;
+pub mod notify;
+pub mod peer;
+pub mod rules;
+pub mod shutdown;
+pub mod trust;

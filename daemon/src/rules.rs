@@ -1,0 +1,201 @@
+//! Who may do what with which keys: default deny, and no user is above the rules.
+//!
+//! A rule names one principal, operations and key patterns. Operations are names given by the
+//! caller, keys are names; what they mean is not known here. [`Authorized`] is made only by
+//! [`Rules::authorize`], so that a stage which asks for one cannot be reached without a rule that
+//! allows it.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+
+use crate::peer::Principal;
+
+mod pattern;
+mod raw;
+
+use pattern::Pattern;
+
+pub use pattern::PATTERN_BYTES;
+pub use pattern::PatternFault;
+pub use raw::Fault;
+pub use raw::RawPrincipal;
+pub use raw::RawRule;
+pub use raw::RuleFault;
+pub use raw::RuleFaults;
+
+/// Most operations that a daemon can have rules for.
+pub const OPERATIONS: usize = 64;
+
+/// An operation that rules can allow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Operation {
+    /// Its name in rules and in the audit.
+    pub name: &'static str,
+    /// Whether it acts on a key; one that does not is allowed without a key pattern.
+    pub needs_key: bool,
+}
+
+/// A checked set of access rules.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    operations: &'static [Operation],
+    rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    who: Who,
+    /// Bit n stands for the n-th operation of the set.
+    operations: u64,
+    keys: Vec<Pattern>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Who {
+    User(u32),
+    Group(u32),
+}
+
+/// The proof that a rule allows a principal one operation, on one key where it needs one.
+#[derive(Debug)]
+pub struct Authorized<'a> {
+    principal: &'a Principal,
+    operation: &'static str,
+    key: Option<&'a str>,
+}
+
+/// No rule allows it. The same answer whether the key exists or not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("permission denied")]
+pub struct Denied;
+
+impl Rules {
+    /// Returns the empty set, which allows nothing.
+    #[must_use]
+    pub fn none(operations: &'static [Operation]) -> Self {
+        Self { operations, rules: Vec::new() }
+    }
+
+    /// Checks the rules of a configuration file against the operations that exist.
+    ///
+    /// Users and groups are looked up here, once; a user that gets another uid later needs a
+    /// reload.
+    ///
+    /// # Limits
+    /// 64 operations.
+    ///
+    /// # Errors
+    /// Every fault of every rule, each with its rule, key and what to do.
+    pub fn check(raw: &[RawRule], operations: &'static [Operation]) -> Result<Self, RuleFaults> {
+        raw::check(raw, operations).map(|rules| Self { operations, rules })
+    }
+
+    /// Asks whether a rule allows `principal` the operation, on `key` where it needs one.
+    ///
+    /// Internal keys, whose names start with `.`, are denied to everybody.
+    ///
+    /// # Errors
+    /// [`Denied`]: no rule allows it, the operation does not exist, or a key was given without
+    /// need or not given where needed.
+    pub fn authorize<'a>(
+        &self,
+        principal: &'a Principal,
+        operation: &str,
+        key: Option<&'a str>,
+    ) -> Result<Authorized<'a>, Denied> {
+        let index = self.operations.iter().position(|known| known.name == operation);
+        let known = index.and_then(|index| self.operations.get(index).map(|known| (index, known)));
+        let (index, known) = known.ok_or(Denied)?;
+        if known.needs_key != key.is_some() || key.is_some_and(|key| key.starts_with('.')) {
+            return Err(Denied);
+        }
+        let shift = u32::try_from(index).ok();
+        let bit = shift.and_then(|shift| 1_u64.checked_shl(shift)).ok_or(Denied)?;
+        let allows = |rule: &Rule| {
+            rule.operations & bit != 0
+                && rule.who.is(principal)
+                && key.is_none_or(|key| rule.keys.iter().any(|pattern| pattern.matches(key)))
+        };
+        if !self.rules.iter().any(allows) {
+            return Err(Denied);
+        }
+        Ok(Authorized { principal, operation: known.name, key })
+    }
+
+    /// Tells whether a list shown to `principal` may contain `key`: as [`Rules::authorize`].
+    #[must_use]
+    pub fn visible(&self, principal: &Principal, operation: &str, key: &str) -> bool {
+        self.authorize(principal, operation, Some(key)).is_ok()
+    }
+
+    /// Returns the number of rules.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Tells whether there is no rule, so that everything is denied.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
+impl Who {
+    fn is(self, principal: &Principal) -> bool {
+        match self {
+            Self::User(uid) => principal.uid() == uid,
+            Self::Group(gid) => principal.is_in_group(gid),
+        }
+    }
+}
+
+impl<'a> Authorized<'a> {
+    /// Returns who was authorized.
+    #[must_use]
+    pub fn principal(&self) -> &'a Principal {
+        self.principal
+    }
+
+    /// Returns what it is authorized to do.
+    #[must_use]
+    pub fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    /// Returns the key that the operation may act on; none when it needs no key.
+    #[must_use]
+    pub fn key(&self) -> Option<&'a str> {
+        self.key
+    }
+}
+
+/// The rules in force, replaced whole on reload.
+#[derive(Debug)]
+pub struct RuleBook(RwLock<Arc<Rules>>);
+
+impl RuleBook {
+    /// Puts the first rules in force.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self(RwLock::new(Arc::new(rules)))
+    }
+
+    /// Returns the rules in force now; a reload does not change what was returned.
+    #[must_use]
+    pub fn current(&self) -> Arc<Rules> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other rules in force for every request that asks from now on.
+    ///
+    /// Broken rules never get here: [`Rules::check`] makes none of them, and the last good ones
+    /// stay in force.
+    pub fn replace(&self, rules: Rules) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+}
+
+#[cfg(test)]
+mod tests;
