@@ -1,1 +1,4 @@
 //! The Sealhost daemon.
+
+pub mod plugin;
+pub mod registry;

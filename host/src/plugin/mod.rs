@@ -1,0 +1,277 @@
+//! The plugin room: loading provider plugins, calling them, and keeping their faults away from
+//! the host. It knows nothing of rules or requests.
+//!
+//! A plugin runs in a worker process ([`process`], [`worker`]) or, for trusted code, in this one
+//! ([`inline`]). Both show the same face, [`Link`]: one [`Call`] in, one [`Answer`] out.
+
+mod check;
+mod ffi;
+mod inline;
+mod message;
+mod process;
+mod queue;
+mod spawner;
+pub mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use provider_core::{
+    Identity, Info, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey, SecretBytes, Secrets,
+    Settings, Signature, Usage,
+};
+
+pub use check::PluginFileError;
+pub use spawner::{Spawner, WORKER_ARGUMENT};
+
+/// Where a plugin is and how it is run.
+#[derive(Clone, Debug)]
+pub struct PluginSource {
+    /// Absolute path of the library.
+    pub path: PathBuf,
+    /// SHA-256 that the file must have, when the operator pinned one.
+    pub sha256: Option<[u8; 32]>,
+    /// In which process it runs.
+    pub isolation: Isolation,
+    /// Environment of the worker, for vendor modules that are configured so.
+    pub environment: Vec<(String, String)>,
+}
+
+/// In which process a plugin runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// A worker process of its own: a crash or hang costs the calls in flight, not the host.
+    Process,
+    /// This process: for trusted code only.
+    InProcess,
+}
+
+/// How long things may take, and how many may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// From starting the plugin to its first answer.
+    pub open: Duration,
+    /// Waiting for a turn at the device; past it the call is `Busy`.
+    pub queue: Duration,
+    /// One `generate` or `import` at the device.
+    pub generate: Duration,
+    /// Any other verb at the device.
+    pub mac: Duration,
+    /// Calls that may wait for a turn; one more is `Busy` at once.
+    pub queue_length: usize,
+}
+
+/// One call to an opened instance.
+#[derive(Debug)]
+pub enum Call {
+    /// Run the known answers.
+    SelfTest,
+    /// Make a key.
+    Generate(KeySpec),
+    /// Import a MAC key.
+    Import(KeySpec, SecretBytes),
+    /// Remove what the device keeps of a key.
+    Destroy(DeviceKey),
+    /// HMAC of an input.
+    Mac(DeviceKey, Vec<u8>),
+    /// Random bytes.
+    Random(usize),
+    /// The public half of a sign key.
+    PublicKey(DeviceKey),
+    /// Sign a digest.
+    Sign(DeviceKey, [u8; 32]),
+}
+
+/// A key as a call names it; the owned form of [`provider_core::KeyRef`].
+#[derive(Clone, Debug)]
+pub struct DeviceKey {
+    /// What the key is for.
+    pub usage: Usage,
+    /// Its id on the device.
+    pub id: KeyId,
+    /// Its blob.
+    pub blob: Arc<[u8]>,
+}
+
+/// What a call came back with; the variant follows from the call.
+#[derive(Debug)]
+pub enum Answer {
+    /// `SelfTest`, `Destroy`.
+    Done,
+    /// `Generate`, `Import`.
+    Blob(KeyBlob),
+    /// `Mac`.
+    Mac(Mac),
+    /// `Random`.
+    Random(SecretBytes),
+    /// `PublicKey`.
+    PublicKey(PublicKey),
+    /// `Sign`.
+    Signature(Signature),
+}
+
+/// Why a call came back with nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The provider failed it.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// It waited for a turn too long, or too many were waiting.
+    #[error("the provider has too much to do")]
+    Busy,
+    /// The device did not answer in time; the worker was ended.
+    #[error("the device did not answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// The worker ended while the call was with it, or is not there.
+    #[error("the worker is gone: {0}")]
+    Gone(String),
+    /// The plugin cannot be loaded.
+    #[error(transparent)]
+    Plugin(#[from] PluginFileError),
+}
+
+impl CallError {
+    /// Whether it says that the device or its worker is not there, as opposed to refusing.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        match self {
+            Self::Gone(_) => true,
+            Self::Provider(error) => {
+                matches!(error.kind, provider_core::ErrorKind::DeviceGone)
+            }
+            Self::Busy | Self::Timeout(_) | Self::Plugin(_) => false,
+        }
+    }
+}
+
+/// An opened instance, wherever it runs.
+#[derive(Debug)]
+pub struct Link {
+    end: End,
+    info: Info,
+    identity: Identity,
+}
+
+#[derive(Debug)]
+enum End {
+    Process(Arc<process::WorkerLink>),
+    Inline(Arc<inline::InlineLink>),
+}
+
+impl Link {
+    /// Loads a plugin and opens its device.
+    ///
+    /// # Errors
+    /// `Plugin`: the file is missing, not to be trusted, or no plugin. `Provider`: the provider
+    /// refused. `Timeout`, `Gone`: the worker did not get as far.
+    ///
+    /// # Secrets
+    /// `secrets`; they reach a worker over its socket, and are wiped here afterwards.
+    pub async fn open(
+        source: &PluginSource,
+        spawner: &Arc<Spawner>,
+        settings: Settings,
+        secrets: Secrets,
+        known: Option<Identity>,
+        deadlines: Deadlines,
+    ) -> Result<Self, CallError> {
+        match source.isolation {
+            Isolation::Process => {
+                let opened =
+                    process::open(source, spawner, &settings, &secrets, known, deadlines).await?;
+                let (link, info, identity) = opened;
+                Ok(Self { end: End::Process(link), info, identity })
+            }
+            Isolation::InProcess => {
+                let opened = inline::open(source, settings, secrets, known, deadlines).await?;
+                let (link, info, identity) = opened;
+                Ok(Self { end: End::Inline(link), info, identity })
+            }
+        }
+    }
+
+    /// What the provider said of its device at opening.
+    #[must_use]
+    pub const fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// What the device is to be recognized by.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Makes one call.
+    ///
+    /// # Errors
+    /// Those of [`CallError`]; after `Gone` and `Timeout` of a worker the link is dead.
+    pub async fn call(&self, call: Call) -> Result<Answer, CallError> {
+        match &self.end {
+            End::Process(link) => link.call(call).await,
+            End::Inline(link) => link.call(call).await,
+        }
+    }
+
+    /// Completes when the link is dead, with the reason. An in-process link dies only by a panic
+    /// or a hang of its provider.
+    pub async fn died(&self) -> String {
+        match &self.end {
+            End::Process(link) => link.died().await,
+            End::Inline(link) => link.died().await,
+        }
+    }
+
+    /// Calls that wait for a turn now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        match &self.end {
+            End::Process(link) => link.waiting(),
+            End::Inline(link) => link.waiting(),
+        }
+    }
+
+    /// Process id of the worker, if there is one.
+    #[must_use]
+    pub fn worker_pid(&self) -> Option<u32> {
+        match &self.end {
+            End::Process(link) => Some(link.pid()),
+            End::Inline(_) => None,
+        }
+    }
+}
+
+/// Makes a call on an instance in this process. Both ends of the room use it.
+fn perform(instance: &provider_core::call::Instance, call: &Call) -> provider_core::Result<Answer> {
+    match call {
+        Call::SelfTest => instance.self_test().map(|()| Answer::Done),
+        Call::Generate(spec) => instance.generate(spec).map(Answer::Blob),
+        Call::Import(spec, key) => instance.import(spec, key).map(Answer::Blob),
+        Call::Destroy(key) => instance.destroy(key.as_ref()).map(|()| Answer::Done),
+        Call::Mac(key, input) => instance.mac(key.as_ref(), input).map(Answer::Mac),
+        Call::Random(length) => instance.random(*length).map(Answer::Random),
+        Call::PublicKey(key) => instance.public_key(key.as_ref()).map(Answer::PublicKey),
+        Call::Sign(key, digest) => instance.sign(key.as_ref(), digest).map(Answer::Signature),
+    }
+}
+
+impl DeviceKey {
+    fn as_ref(&self) -> provider_core::KeyRef<'_> {
+        provider_core::KeyRef { usage: self.usage, id: self.id, blob: &self.blob }
+    }
+}
+
+impl Deadlines {
+    /// The time that a call may take at the device.
+    const fn of(&self, call: &Call) -> Duration {
+        match call {
+            Call::Generate(_) | Call::Import(..) | Call::SelfTest => self.generate,
+            Call::Destroy(_)
+            | Call::Mac(..)
+            | Call::Random(_)
+            | Call::PublicKey(_)
+            | Call::Sign(..) => self.mac,
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The host's end of a worker: calls go out as packets from the tasks that make them, answers
+//! come back through one task that hands them out by number.
+//!
+//! As many calls as the device takes at once are *started*; as many again are with the worker
+//! already, so that the device need not wait for the host. A call's deadline runs from its start.
+
+use std::collections::VecDeque;
+use std::io;
+use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use provider_core::{ErrorKind, Identity, Info, Secrets, Settings};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use tokio::net::UnixDatagram;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::message::{self, PACKET_MAX_BYTES};
+use super::queue::Queue;
+use super::{Answer, Call, CallError, Deadlines, PluginSource, Spawner};
+
+/// An opened instance in a worker. Dropping it closes the socket, upon which the worker ends.
+#[derive(Debug)]
+pub(super) struct WorkerLink {
+    shared: Arc<Shared>,
+    reader: AbortHandle,
+    spawner: Arc<Spawner>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// A packet socket: tokio knows none, and its datagram socket makes the same two calls.
+    socket: UnixDatagram,
+    pid: u32,
+    deadlines: Deadlines,
+    /// Calls that the device takes at once.
+    concurrency: usize,
+    /// One turn for each call that may be with the worker.
+    queue: Queue,
+    calls: Mutex<Calls>,
+    death: watch::Sender<Option<String>>,
+}
+
+#[derive(Debug)]
+struct Calls {
+    next_number: u64,
+    /// Oldest first; the first `concurrency` of them are started.
+    with_worker: VecDeque<InFlight>,
+    dead: bool,
+    child: Option<Child>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    number: u64,
+    limit: Duration,
+    started: Option<Instant>,
+    reply: oneshot::Sender<Result<Answer, CallError>>,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// Starts a worker and opens the device in it.
+pub(super) async fn open(
+    source: &PluginSource,
+    spawner: &Arc<Spawner>,
+    settings: &Settings,
+    secrets: &Secrets,
+    known: Option<Identity>,
+    deadlines: Deadlines,
+) -> Result<(Arc<WorkerLink>, Info, Identity), CallError> {
+    let gone =
+        |what: &str, error: &dyn std::fmt::Display| CallError::Gone(format!("{what}: {error}"));
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|error| gone("no socket pair", &error))?;
+    let socket = std::os::unix::net::UnixDatagram::from(ours);
+    socket.set_nonblocking(true).map_err(|error| gone("socket", &error))?;
+    let socket = UnixDatagram::from_std(socket).map_err(|error| gone("socket", &error))?;
+    let parent = rustix::process::getpid().as_raw_nonzero().get();
+    let packet = message::encode_open(source, settings, secrets, known.as_ref(), parent)
+        .map_err(|error| gone("settings or secrets are too long", &error))?;
+    let packet = Zeroizing::new(packet);
+
+    let child = spawner.spawn(theirs, source.environment.clone()).await;
+    let mut child = Unopened {
+        child: Some(child.map_err(|error| gone("cannot start", &error))?),
+        spawner: Arc::clone(spawner),
+    };
+    socket.send(&packet).await.map_err(|error| gone("it ended at once", &error))?;
+    let mut buffer = Zeroizing::new(vec![0; PACKET_MAX_BYTES]);
+    let length = match timeout(deadlines.open, receive(&socket, &mut buffer)).await {
+        Err(_elapsed) => {
+            child.kill();
+            return Err(CallError::Timeout(deadlines.open));
+        }
+        Ok(Err(error)) => return Err(gone("its socket failed", &error)),
+        Ok(Ok(None)) => {
+            return Err(CallError::Gone(format!("while opening it {}", child.wait_for_end())));
+        }
+        Ok(Ok(Some(length))) => length,
+    };
+    let opened = message::decode_opened(buffer.get(..length).unwrap_or_default());
+    let (info, identity) = opened.map_err(|error| gone("its first packet", &error))??;
+
+    let concurrency = usize::try_from(info.concurrency).unwrap_or(1).max(1);
+    let child = child.child.take();
+    let shared = Arc::new(Shared {
+        socket,
+        pid: child.as_ref().map_or(0, Child::id),
+        deadlines,
+        concurrency,
+        queue: Queue::new(concurrency * 2, deadlines),
+        calls: Mutex::new(Calls {
+            next_number: 0,
+            with_worker: VecDeque::new(),
+            dead: false,
+            child,
+        }),
+        death: watch::Sender::new(None),
+    });
+    let reader = tokio::spawn(read_answers(Arc::clone(&shared), buffer)).abort_handle();
+    Ok((Arc::new(WorkerLink { shared, reader, spawner: Arc::clone(spawner) }), info, identity))
+}
+
+/// A worker that has not opened its device yet; ended when dropped.
+struct Unopened {
+    child: Option<Child>,
+    spawner: Arc<Spawner>,
+}
+
+impl Unopened {
+    fn kill(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended already; then there is nothing to kill.
+            let _ = child.kill();
+        }
+    }
+
+    /// The socket is closed, so the process is ending or gone.
+    fn wait_for_end(&mut self) -> String {
+        self.child.take().map_or_else(String::new, end_of)
+    }
+}
+
+impl Drop for Unopened {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            self.spawner.reap(child);
+        }
+    }
+}
+
+impl WorkerLink {
+    /// Makes one call; see [`super::Link::call`].
+    pub(super) async fn call(&self, call: Call) -> Result<Answer, CallError> {
+        let shared = &self.shared;
+        let turn = shared.queue.turn().await?;
+        let limit = shared.deadlines.of(&call);
+        let (reply, mut answer) = oneshot::channel();
+        let number = shared.enter(limit, reply, turn)?;
+        let packet = message::encode_call(number, &call);
+        let sent = match packet.map(Zeroizing::new) {
+            Ok(packet) => shared.socket.send(&packet).await.map(drop),
+            Err(malformed) => Err(io::Error::other(malformed)),
+        };
+        if let Err(error) = sent {
+            shared.die(&format!("its socket failed: {error}"));
+        }
+        // A call's clock starts when the device is free for it, so the wait may have to be renewed.
+        let mut until = Instant::now() + limit;
+        loop {
+            match timeout_at(until, &mut answer).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(_dropped)) => return Err(CallError::Gone("the link was closed".into())),
+                Err(_elapsed) => until = shared.next_check(number),
+            }
+        }
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.queue.waiting()
+    }
+
+    pub(super) async fn died(&self) -> String {
+        let mut death = self.shared.death.subscribe();
+        match death.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_closed) => "the link was closed".into(),
+        }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.shared.pid
+    }
+}
+
+impl Drop for WorkerLink {
+    fn drop(&mut self) {
+        self.reader.abort();
+        if let Some(child) = self.shared.lock().child.take() {
+            self.spawner.reap(child);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a call as being with the worker, and gives it its number.
+    fn enter(
+        &self,
+        limit: Duration,
+        reply: oneshot::Sender<Result<Answer, CallError>>,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<u64, CallError> {
+        let mut calls = self.lock();
+        if calls.dead {
+            return Err(CallError::Gone("the worker ended".into()));
+        }
+        let number = calls.next_number;
+        calls.next_number = number.wrapping_add(1);
+        let started = (calls.with_worker.len() < self.concurrency).then(Instant::now);
+        calls.with_worker.push_back(InFlight { number, limit, started, reply, _turn: turn });
+        Ok(number)
+    }
+
+    /// Hands an answer to its caller and starts the next call's clock.
+    fn answer(&self, number: u64, answer: Result<Answer, CallError>) {
+        let mut calls = self.lock();
+        let Some(place) = calls.with_worker.iter().position(|call| call.number == number) else {
+            return;
+        };
+        let Some(call) = calls.with_worker.remove(place) else { return };
+        if let Some(next) = calls.with_worker.get_mut(self.concurrency.saturating_sub(1)) {
+            next.started.get_or_insert_with(Instant::now);
+        }
+        drop(calls);
+        // A caller that went away is answered by nobody; its turn is free again all the same.
+        let _ = call.reply.send(answer);
+    }
+
+    /// When to look at a call again; ends the worker when any call is past its deadline.
+    fn next_check(&self, number: u64) -> Instant {
+        let now = Instant::now();
+        let calls = self.lock();
+        let overdue = |call: &InFlight| call.started.is_some_and(|at| now >= at + call.limit);
+        if calls.with_worker.iter().any(overdue) {
+            drop(calls);
+            self.die("the device did not answer in time; it was ended");
+            return now + Duration::from_secs(1);
+        }
+        let call = calls.with_worker.iter().find(|call| call.number == number);
+        call.map_or(now, |call| call.started.unwrap_or(now) + call.limit)
+    }
+
+    /// Ends the worker and fails every call that is with it: `Timeout` those past their deadline,
+    /// `Gone` the others.
+    fn die(&self, reason: &str) {
+        let now = Instant::now();
+        let (calls, child) = {
+            let mut calls = self.lock();
+            if calls.dead {
+                return;
+            }
+            calls.dead = true;
+            (std::mem::take(&mut calls.with_worker), calls.child.take())
+        };
+        self.queue.close();
+        let ended = child.map_or_else(String::new, |mut child| {
+            // It may have ended by itself, which is then what `end_of` tells.
+            let _ = child.kill();
+            end_of(child)
+        });
+        tracing::warn!(worker = self.pid, %reason, %ended, "worker lost");
+        self.death.send_replace(Some(format!("{reason} (it {ended})")));
+        for call in calls {
+            let overdue = call.started.is_some_and(|at| now >= at + call.limit);
+            let error = if overdue {
+                CallError::Timeout(call.limit)
+            } else {
+                CallError::Gone(reason.to_owned())
+            };
+            let _ = call.reply.send(Err(error));
+        }
+    }
+}
+
+/// Hands answers to their callers until the worker closes its end.
+async fn read_answers(shared: Arc<Shared>, mut buffer: Zeroizing<Vec<u8>>) {
+    loop {
+        let length = match receive(&shared.socket, &mut buffer).await {
+            Ok(Some(length)) => length,
+            Ok(None) => return shared.die("it ended"),
+            Err(error) => return shared.die(&format!("its socket failed: {error}")),
+        };
+        let packet = buffer.get_mut(..length).unwrap_or_default();
+        let decoded = message::decode_answer(packet);
+        packet.zeroize();
+        let Ok((number, answer)) = decoded else {
+            return shared.die("it sent a malformed packet");
+        };
+        let panicked = matches!(&answer, Err(error) if error.kind == ErrorKind::Panicked);
+        shared.answer(number, answer.map_err(CallError::Provider));
+        if panicked {
+            return shared.die("its provider panicked");
+        }
+    }
+}
+
+/// Receives one packet; `None` when the worker closed its end.
+async fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    match socket.recv(buffer).await {
+        Ok(0) => Ok(None),
+        Ok(length) => Ok(Some(length)),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for a process that is ending and says how it ended.
+fn end_of(mut child: Child) -> String {
+    match child.wait() {
+        Ok(status) => format!("ended with {status}"),
+        Err(error) => format!("cannot be waited for: {error}"),
+    }
+}

@@ -1,0 +1,108 @@
+//! Starts and reaps workers. All are started from one thread that lives as long as the host,
+//! because a worker dies with the thread that started it, not only with the process
+//! (prctl(2), PR_SET_PDEATHSIG).
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+/// The first argument that makes this executable a worker.
+pub const WORKER_ARGUMENT: &str = "worker";
+
+/// How long a worker may take to end by itself, so that it can leave its device in order.
+const GRACE: Duration = Duration::from_secs(2);
+const REAP_POLL: Duration = Duration::from_millis(5);
+
+/// Overwrites freed memory of the C library and switches off its per-thread cache, which would
+/// keep it (glibc manual, "Memory Allocation Tunables").
+const ALLOCATOR: (&str, &str) =
+    ("GLIBC_TUNABLES", "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0");
+
+struct Job {
+    socket: OwnedFd,
+    environment: Vec<(String, String)>,
+    done: oneshot::Sender<io::Result<Child>>,
+}
+
+/// The thread that starts workers.
+#[derive(Debug)]
+pub struct Spawner {
+    jobs: mpsc::Sender<Job>,
+    reapers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Spawner {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system's, when it gives no thread.
+    pub fn start() -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        std::thread::Builder::new().name("spawner".into()).spawn(move || {
+            for job in queue {
+                // A host that stopped waiting drops the child unreaped only when it is ending.
+                let _ = job.done.send(spawn(job.socket, &job.environment));
+            }
+        })?;
+        Ok(Self { jobs, reapers: Mutex::default() })
+    }
+
+    /// Starts a worker with `socket` as its standard input and nothing of our environment.
+    pub(super) async fn spawn(
+        &self,
+        socket: OwnedFd,
+        environment: Vec<(String, String)>,
+    ) -> io::Result<Child> {
+        let (done, started) = oneshot::channel();
+        let ended = || io::Error::other("the spawner thread has ended");
+        self.jobs.send(Job { socket, environment, done }).map_err(|_closed| ended())?;
+        started.await.map_err(|_closed| ended())?
+    }
+
+    /// Takes a worker whose socket was closed and sees to its end: by itself within two seconds,
+    /// then by SIGKILL.
+    pub(super) fn reap(&self, mut child: Child) {
+        let reaper = std::thread::Builder::new().name("reaper".into()).spawn(move || {
+            let patience = Instant::now() + GRACE;
+            while matches!(child.try_wait(), Ok(None)) {
+                if Instant::now() >= patience {
+                    tracing::warn!(pid = child.id(), "worker did not end by itself; killed");
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return;
+                }
+                std::thread::sleep(REAP_POLL);
+            }
+        });
+        let mut reapers = self.reapers.lock().unwrap_or_else(PoisonError::into_inner);
+        reapers.retain(|reaper| !reaper.is_finished());
+        reapers.extend(reaper.ok());
+    }
+
+    /// Waits until every worker given to [`reap`](Self::reap) has ended.
+    pub fn wait_for_workers(&self) {
+        let reapers =
+            std::mem::take(&mut *self.reapers.lock().unwrap_or_else(PoisonError::into_inner));
+        for reaper in reapers {
+            // A reaper that panicked has nothing left to wait for.
+            let _ = reaper.join();
+        }
+    }
+}
+
+fn spawn(socket: OwnedFd, environment: &[(String, String)]) -> io::Result<Child> {
+    Command::new("/proc/self/exe")
+        .arg(WORKER_ARGUMENT)
+        .env_clear()
+        .envs([ALLOCATOR])
+        .envs(environment.iter().map(|(key, value)| (key, value)))
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+}

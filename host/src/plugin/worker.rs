@@ -1,0 +1,115 @@
+//! The worker process: one plugin, one device, one packet socket on standard input.
+//!
+//! As many threads as the device takes at once each receive a call, make it, and send the answer;
+//! the kernel hands packets out. When the host closes its end, or dies, the worker ends.
+
+use std::io::{self, Stdin};
+use std::process::ExitCode;
+
+use provider_core::call::Instance;
+use provider_core::{ErrorKind, Identity, Info, ProviderError};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::message::{self, Opening, PACKET_MAX_BYTES};
+use super::{CallError, ffi, perform};
+
+/// Runs this process as a worker until its socket is closed.
+#[must_use]
+pub fn run() -> ExitCode {
+    // The host may have died between starting us and this line; the check below sees that.
+    let bound =
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    if bound.is_err() {
+        tracing::error!("worker cannot bind itself to its host");
+        return ExitCode::FAILURE;
+    }
+    let hardened = daemon::harden::harden();
+    if !(hardened.umask && hardened.no_core_file && hardened.not_dumpable) {
+        tracing::error!(%hardened, "worker cannot be hardened");
+        return ExitCode::FAILURE;
+    }
+    let socket = io::stdin();
+    match serve(&socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "worker ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(socket: &Stdin) -> io::Result<()> {
+    let mut buffer = Zeroizing::new(vec![0; PACKET_MAX_BYTES]);
+    let Some(length) = receive(socket, &mut buffer)? else { return Ok(()) };
+    let opening = message::decode_open(buffer.get(..length).unwrap_or_default());
+    buffer.zeroize();
+    let opening = opening.map_err(io::Error::other)?;
+    let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get());
+    if parent != Some(opening.parent) {
+        return Err(io::Error::other("the host is gone"));
+    }
+
+    let opened = open(&opening);
+    drop(opening);
+    let (instance, reply) = match opened {
+        Ok((instance, info, identity)) => {
+            (Some((instance, info.concurrency)), Ok((info, identity)))
+        }
+        Err(error) => (None, Err(error)),
+    };
+    let packet = message::encode_opened(&reply).map_err(io::Error::other)?;
+    send(socket, &packet, SendFlags::NOSIGNAL)?;
+    let Some((instance, concurrency)) = instance else { return Ok(()) };
+
+    std::thread::scope(|scope| {
+        for _ in 1..concurrency {
+            scope.spawn(|| serve_calls(socket, &instance));
+        }
+        serve_calls(socket, &instance)
+    })
+}
+
+fn open(opening: &Opening) -> Result<(Instance, Info, Identity), CallError> {
+    let plugin = ffi::load(&opening.plugin, opening.sha256)?;
+    let (instance, identity) =
+        plugin.open(&opening.settings, &opening.secrets, opening.known.as_ref())?;
+    let info = instance.info()?;
+    Ok((instance, info, identity))
+}
+
+/// Answers calls until the host closes the socket.
+fn serve_calls(socket: &Stdin, instance: &Instance) -> io::Result<()> {
+    let mut buffer = Zeroizing::new(vec![0; PACKET_MAX_BYTES]);
+    while let Some(length) = receive(socket, &mut buffer)? {
+        let packet = buffer.get_mut(..length).unwrap_or_default();
+        let decoded = message::decode_call(packet);
+        packet.zeroize();
+        let (number, call) = decoded.map_err(io::Error::other)?;
+        let answer = perform(instance, &call);
+        let packet = message::encode_answer(number, &answer).or_else(|_malformed| {
+            let error = ProviderError::new(ErrorKind::Internal, "the answer is too long");
+            message::encode_answer(number, &Err(error))
+        });
+        let packet = Zeroizing::new(packet.map_err(io::Error::other)?);
+        match send(socket, &packet, SendFlags::NOSIGNAL) {
+            Ok(_) => {}
+            Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Receives one packet; `None` when the host closed its end.
+fn receive(socket: &Stdin, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match recv(socket, &mut *buffer, RecvFlags::empty()) {
+            Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(None),
+            Ok((length, _)) => return Ok(Some(length)),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

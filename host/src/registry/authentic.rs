@@ -1,0 +1,176 @@
+//! How records are authenticated: each version's MAC under its own instance's record key, and one
+//! head over everything, MACed by every open instance.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::{digest, hmac};
+use provider_core::key::SEAL_LABEL;
+use serde::Serialize;
+use wire::name::{KeyName, ProviderName};
+
+use super::model::{Instance, Key, Model, Terms, Version};
+
+/// Bytes of the random number that tells registries apart.
+pub const REGISTRY_ID_BYTES: usize = 16;
+/// The random number that tells registries apart.
+pub type RegistryId = [u8; REGISTRY_ID_BYTES];
+
+/// A key that authenticates the records of one instance. It is one device HMAC under the
+/// instance's internal key, so without the device no record can be made or checked.
+pub struct RecordKey(hmac::Key);
+
+impl std::fmt::Debug for RecordKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("RecordKey")
+    }
+}
+
+impl RecordKey {
+    /// Takes the device's HMAC over [`record_key_input`].
+    #[must_use]
+    pub fn from_device_mac(mac: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, mac))
+    }
+
+    fn mac(&self, message: &[u8]) -> [u8; 32] {
+        let mut mac = [0; 32];
+        mac.copy_from_slice(hmac::sign(&self.0, message).as_ref());
+        mac
+    }
+
+    fn verifies(&self, message: &[u8], mac: &[u8; 32]) -> bool {
+        hmac::verify(&self.0, message, mac).is_ok()
+    }
+}
+
+/// What the device computes an instance's record key from.
+#[must_use]
+pub fn record_key_input(registry: &RegistryId) -> Vec<u8> {
+    [SEAL_LABEL, &b"registry record key"[..], registry].concat()
+}
+
+/// Everything that a version's MAC covers. Field order is the format.
+#[derive(Serialize)]
+struct Record<'a> {
+    label: &'static str,
+    registry: &'a RegistryId,
+    name: &'a str,
+    usage: &'static str,
+    algorithm: &'static str,
+    floor: &'static str,
+    fallback_allowed: bool,
+    state: Option<&'a str>,
+    providers: Option<Vec<&'a str>>,
+    number: u32,
+    stage: &'static str,
+    provider: &'a str,
+    id: &'a [u8; 16],
+    blob: &'a [u8],
+    origin: &'static str,
+    protection: &'static str,
+    fallback: bool,
+    created_at: &'a str,
+    created_by: u32,
+}
+
+/// Everything that the head's MAC covers.
+#[derive(Serialize)]
+struct Head<'a> {
+    label: &'static str,
+    registry: &'a RegistryId,
+    generation: u64,
+    instances: Vec<InstanceFields<'a>>,
+    versions: Vec<(&'a str, u32, &'a [u8; 32])>,
+}
+
+/// Name, identity, id and blob of the record key.
+type InstanceFields<'a> = (&'a str, &'a [u8], &'a [u8; 16], &'a [u8]);
+
+/// The MAC of a version's record.
+pub(super) fn record_mac(
+    key: &RecordKey,
+    registry: &RegistryId,
+    name: &KeyName,
+    terms: &Terms,
+    version: &Version,
+) -> Option<[u8; 32]> {
+    Some(key.mac(&record_bytes(registry, name, terms, version)?))
+}
+
+/// Whether a version's record is as its instance made it.
+pub(super) fn record_verifies(
+    key: &RecordKey,
+    registry: &RegistryId,
+    record: &Key,
+    version: &Version,
+) -> bool {
+    record_bytes(registry, &record.name, &record.terms, version)
+        .is_some_and(|bytes| key.verifies(&bytes, &version.mac))
+}
+
+fn record_bytes(
+    registry: &RegistryId,
+    name: &KeyName,
+    terms: &Terms,
+    version: &Version,
+) -> Option<Vec<u8>> {
+    let providers = terms.providers.as_ref();
+    let record = Record {
+        label: "sealhost/registry/version/1",
+        registry,
+        name: name.as_str(),
+        usage: terms.usage.as_str(),
+        algorithm: terms.algorithm.as_str(),
+        floor: terms.floor.as_str(),
+        fallback_allowed: terms.fallback,
+        state: terms.state.as_ref().map(|state| state.as_str()),
+        providers: providers.map(|names| names.iter().map(ProviderName::as_str).collect()),
+        number: version.number,
+        stage: version.stage.as_str(),
+        provider: version.provider.as_str(),
+        id: &version.id.0,
+        blob: &version.blob,
+        origin: version.origin.as_str(),
+        protection: version.protection.as_str(),
+        fallback: version.fallback,
+        created_at: &version.created_at,
+        created_by: version.created_by,
+    };
+    postcard::to_stdvec(&record).ok()
+}
+
+/// The digest that the head's MACs are over.
+pub(super) fn head_digest(registry: &RegistryId, model: &Model) -> Option<[u8; 32]> {
+    let instances = model.instances.values().map(|instance| {
+        let Instance { name, identity, record_key } = instance;
+        (name.as_str(), &identity.0[..], &record_key.id.0, &record_key.blob.0[..])
+    });
+    let versions = model.keys.values().flat_map(|key| {
+        let name = key.name.as_str();
+        key.versions.iter().map(move |version| (name, version.number, &version.mac))
+    });
+    let head = Head {
+        label: "sealhost/registry/head/1",
+        registry,
+        generation: model.generation,
+        instances: instances.collect(),
+        versions: versions.collect(),
+    };
+    let bytes = postcard::to_stdvec(&head).ok()?;
+    let mut digest = [0; 32];
+    digest.copy_from_slice(digest::digest(&digest::SHA256, &bytes).as_ref());
+    Some(digest)
+}
+
+/// The head's MACs by every instance that is open.
+pub(super) fn head_macs(
+    keys: &BTreeMap<ProviderName, RecordKey>,
+    digest: &[u8; 32],
+) -> BTreeMap<ProviderName, [u8; 32]> {
+    keys.iter().map(|(name, key)| (name.clone(), key.mac(digest))).collect()
+}
+
+/// Whether one instance's MAC of the head verifies.
+pub(super) fn head_verifies(key: &RecordKey, digest: &[u8; 32], mac: &[u8; 32]) -> bool {
+    key.verifies(digest, mac)
+}
