@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 mod private;
 mod quote;
 
+pub(crate) use private::sync_parent;
 pub use private::{DirLock, LockError, create_secret, lock_dir, private_dir};
 pub(crate) use quote::quoted;
 

@@ -165,7 +165,7 @@ fn discard(path: &Path) {
 }
 
 /// Makes the creation, renaming or removal of `path` survive a power cut.
-fn sync_parent(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) | None => Path::new("."),
