@@ -5,14 +5,9 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use daemon::harden;
-use daemon::listener;
-use daemon::listener::Activated;
-use daemon::listener::Endpoint;
-use daemon::notify;
-use daemon::peer;
+use daemon::listener::{Activated, Endpoint};
 use daemon::peer::Peer;
-use daemon::shutdown;
+use daemon::{harden, listener, notify, peer, shutdown};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 

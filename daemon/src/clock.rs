@@ -3,12 +3,8 @@
 //! Nothing else in a daemon asks the operating system what time it is, so that a test can hold
 //! the time still and move it by hand. Timers and deadlines are not kept here.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::Duration;
-use std::time::Instant;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 

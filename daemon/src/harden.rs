@@ -5,9 +5,7 @@
 use std::fmt;
 
 use rustix::fs::Mode;
-use rustix::process::DumpableBehavior;
-use rustix::process::Resource;
-use rustix::process::Rlimit;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 const UMASK: u32 = 0o077;
 

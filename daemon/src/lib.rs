@@ -4,6 +4,7 @@
 //! the files of the audit. It never sees keys' material or providers, and does not know what a
 //! request means: an operation is a name, a key is a name.
 
+pub mod audit;
 pub mod clock;
 pub mod harden;
 pub mod limit;

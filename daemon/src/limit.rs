@@ -4,11 +4,8 @@
 //! here. A permit gives its place back when it is dropped. Nothing waits.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The limits of a daemon.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

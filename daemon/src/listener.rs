@@ -6,24 +6,16 @@
 use std::fs::Metadata;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use nix::unistd::Group;
-use rustix::fs::Gid;
-use rustix::fs::Mode;
+use rustix::fs::{Gid, Mode};
 use rustix::io::Errno;
-use rustix::net::AddressFamily;
-use rustix::net::SocketAddrUnix;
-use rustix::net::SocketFlags;
-use rustix::net::SocketType;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::UnixListener;
 
-use crate::trust::TrustError;
-use crate::trust::check_parent;
-use crate::trust::quoted;
+use crate::trust::{TrustError, check_parent, quoted};
 
 mod activated;
 

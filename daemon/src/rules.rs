@@ -5,9 +5,7 @@
 //! [`Rules::authorize`], so that a stage which asks for one cannot be reached without a rule that
 //! allows it.
 
-use std::sync::Arc;
-use std::sync::PoisonError;
-use std::sync::RwLock;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::peer::Principal;
 
@@ -16,13 +14,8 @@ mod raw;
 
 use pattern::Pattern;
 
-pub use pattern::PATTERN_BYTES;
-pub use pattern::PatternFault;
-pub use raw::Fault;
-pub use raw::RawPrincipal;
-pub use raw::RawRule;
-pub use raw::RuleFault;
-pub use raw::RuleFaults;
+pub use pattern::{PATTERN_BYTES, PatternFault};
+pub use raw::{Fault, RawPrincipal, RawRule, RuleFault, RuleFaults};
 
 /// Most operations that a daemon can have rules for.
 pub const OPERATIONS: usize = 64;

@@ -6,25 +6,18 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs::File;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Component;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::Mode;
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 
 mod private;
 mod quote;
 
-pub use private::DirLock;
-pub use private::LockError;
-pub use private::create_secret;
-pub use private::lock_dir;
-pub use private::private_dir;
+pub(crate) use private::sync_parent;
+pub use private::{DirLock, LockError, create_secret, lock_dir, private_dir};
 pub(crate) use quote::quoted;
 
 /// Most symbolic links followed in one path, as in the kernel (path_resolution(7)).

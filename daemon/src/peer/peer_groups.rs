@@ -2,8 +2,7 @@
 #![expect(unsafe_code, reason = "getsockopt(2) with SO_PEERGROUPS has no safe wrapper")]
 
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc;
 

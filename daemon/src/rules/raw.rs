@@ -3,16 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use nix::unistd::Group;
-use nix::unistd::User;
+use nix::unistd::{Group, User};
 use serde::Deserialize;
 
-use super::OPERATIONS;
-use super::Operation;
-use super::Rule;
-use super::Who;
-use super::pattern::Pattern;
-use super::pattern::PatternFault;
+use super::pattern::{Pattern, PatternFault};
+use super::{OPERATIONS, Operation, Rule, Who};
 
 /// One `[[rule]]` of a configuration file.
 #[derive(Clone, Debug, Deserialize)]

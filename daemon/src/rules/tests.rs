@@ -6,8 +6,7 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use super::*;
-use crate::peer::Peer;
-use crate::peer::authenticate;
+use crate::peer::{Peer, authenticate};
 
 const KNOWN: &[Operation] = &[
     Operation { name: "seal", needs_key: true },

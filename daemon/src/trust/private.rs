@@ -1,29 +1,19 @@
 //! What a daemon keeps for itself: its directory, the lock on it, and files with secrets.
 
-use std::ffi::OsStr;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
-use rustix::fs::Mode;
-use rustix::fs::OFlags;
-use rustix::fs::RenameFlags;
+use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::OPEN_TO_OTHERS;
-use super::TrustError;
-use super::check_parent;
-use super::check_trusted;
-use super::effective_uid;
-use super::io_error;
-use super::quoted;
-use super::resolve;
+use super::{
+    OPEN_TO_OTHERS, TrustError, check_parent, check_trusted, effective_uid, io_error, quoted,
+    resolve,
+};
 
 const LOCK_FILE: &str = "lock";
 
@@ -175,7 +165,7 @@ fn discard(path: &Path) {
 }
 
 /// Makes the creation, renaming or removal of `path` survive a power cut.
-fn sync_parent(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) | None => Path::new("."),

@@ -2,9 +2,7 @@
 //! check does.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::fs::chown;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use tempfile::TempDir;
 
@@ -215,10 +213,7 @@ mod private {
     use std::io::Read;
 
     use super::*;
-    use crate::trust::LockError;
-    use crate::trust::create_secret;
-    use crate::trust::lock_dir;
-    use crate::trust::private_dir;
+    use crate::trust::{LockError, create_secret, lock_dir, private_dir};
 
     #[test]
     fn private_dir_when_absent_is_made_0700() {
