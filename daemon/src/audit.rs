@@ -8,129 +8,32 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use wire::audit::{Chain, Kind, Record};
-use wire::code::Fault;
+use wire::audit::{Chain, Kind, Principal, Record};
 
 use crate::clock::Clock;
-use crate::trust::{TrustError, quoted};
+use crate::peer;
 
+mod error;
 mod file;
+mod recorded;
 mod refusals;
 
+use error::{io_error, tail_error};
 use file::LineFile;
 use refusals::{Admission, Refusals};
 
+pub use error::AuditError;
+pub use recorded::{Evidence, Exempt, Recorded};
 pub use refusals::REFUSALS_PER_SECOND;
 
 /// Longest time between a record's write and the beginning of its sync; half of the 100 ms that
 /// a record may stay unsynced, so that the disk has the other half.
 pub const SYNC_DELAY: Duration = Duration::from_millis(50);
-
-/// Why something is not recorded; nothing is answered then.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// The file or a directory above it is not trustworthy.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// Something that is no file has the name.
-    #[error("the audit {} is not a regular file; remove it or name another path", quoted(.path))]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Another process writes it.
-    #[error("the audit {} is written by another process; stop that one, or name another path", quoted(.path))]
-    InUse {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The file does not end as an audit does.
-    #[error("the last line of the audit {} {detail}; examine the file, then restore it or remove that line", quoted(.path))]
-    Tail {
-        /// The path.
-        path: PathBuf,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// The registry is older than the audit says.
-    #[error("the registry has generation {found}, the audit {} has seen {last}; restore the newer registry", quoted(.path))]
-    Generation {
-        /// The path.
-        path: PathBuf,
-        /// The generation to start with.
-        found: u64,
-        /// The generation of the last line.
-        last: u64,
-    },
-    /// The operating system refused a step; the file is as before, and the next try may succeed.
-    #[error("the audit {} cannot be {verb}; check free space and the file's owner", quoted(.path))]
-    Io {
-        /// The path.
-        path: PathBuf,
-        /// What was tried, as a participle: `opened`, `written`.
-        verb: &'static str,
-        /// The answer of the operating system.
-        source: io::Error,
-    },
-    /// A sync failed, now or before: nobody can say what is on the disk.
-    #[error("the audit {} could not be synced to the disk ({reason}); repair the disk, then restart the daemon", quoted(.path))]
-    Unsynced {
-        /// The path.
-        path: PathBuf,
-        /// The answer of the operating system.
-        reason: String,
-    },
-    /// The writer is closed: the daemon is stopping.
-    #[error("the audit is closed, the daemon is stopping")]
-    Closed,
-    /// The record does not fit a line.
-    #[error(transparent)]
-    Record(#[from] Fault),
-}
-
-/// The proof that a request needs no further record before its reply.
-#[derive(Debug)]
-#[must_use = "a reply asks for the proof that it was recorded"]
-pub struct Recorded(Evidence);
-
-/// What a [`Recorded`] rests on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Evidence {
-    /// A line of its own, with this sequence.
-    Line(u64),
-    /// A place in the count of refusals of its user.
-    Counted,
-    /// Nothing, for this reason.
-    Exempt(Exempt),
-}
-
-/// What is answered without a record.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Exempt {
-    /// The state of the daemon, asked for by monitoring all the time.
-    Status,
-    /// The metrics, asked for by monitoring all the time.
-    Metrics,
-}
-
-impl Recorded {
-    /// Lets a reply go out unrecorded, for the reason given.
-    pub fn exempt(reason: Exempt) -> Self {
-        Self(Evidence::Exempt(reason))
-    }
-
-    /// Returns what the proof rests on.
-    #[must_use]
-    pub fn evidence(&self) -> Evidence {
-        self.0
-    }
-}
 
 /// An audit file that was opened and not yet written to.
 ///
@@ -267,7 +170,7 @@ impl AuditWriter {
     pub fn append(&self, record: &Record<'_>) -> Result<Recorded, AuditError> {
         let mut state = self.shared.lock();
         let sequence = self.shared.write(&mut state, record)?;
-        Ok(Recorded(Evidence::Line(sequence)))
+        Ok(Recorded::by(Evidence::Line(sequence)))
     }
 
     /// Writes one record and syncs it: it is on the disk when this returns.
@@ -304,13 +207,13 @@ impl AuditWriter {
                 if written.is_err() {
                     state.refusals.withdraw(principal);
                 }
-                Ok(Recorded(Evidence::Line(written?)))
+                Ok(Recorded::by(Evidence::Line(written?)))
             }
             Admission::Counted { first } => {
                 if first {
                     self.shared.wake.notify_one();
                 }
-                Ok(Recorded(Evidence::Counted))
+                Ok(Recorded::by(Evidence::Counted))
             }
         }
     }
@@ -456,12 +359,12 @@ impl Shared {
     }
 }
 
-fn tail_error(path: &Path, detail: &str) -> AuditError {
-    AuditError::Tail { path: path.into(), detail: detail.into() }
-}
-
-fn io_error(path: &Path, verb: &'static str) -> impl FnOnce(io::Error) -> AuditError {
-    move |source| AuditError::Io { path: path.into(), verb, source }
+impl From<&peer::Principal> for Principal {
+    /// Writes a caller as the audit has it: a process that no number is known of as 0.
+    fn from(caller: &peer::Principal) -> Self {
+        let pid = caller.pid().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
+        Self { uid: caller.uid(), gid: caller.gid(), pid }
+    }
 }
 
 impl fmt::Debug for AuditTail {

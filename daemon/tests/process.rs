@@ -8,7 +8,7 @@
 )]
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -69,7 +69,11 @@ impl Daemon {
     fn told(&self, part: &str) -> String {
         let mut buffer = [0; 4096];
         loop {
-            let length = self.messages.recv(&mut buffer).expect("the daemon says nothing");
+            let length = match self.messages.recv(&mut buffer) {
+                // A receive with a time limit is not restarted after a signal (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                received => received.expect("the daemon says nothing"),
+            };
             let message = String::from_utf8(buffer[..length].to_vec()).unwrap();
             if message.contains(part) {
                 return message;

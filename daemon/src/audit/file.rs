@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use wire::limits::AUDIT_LINE_MAX_BYTES;
 
-use super::{AuditError, io_error};
+use super::error::{AuditError, io_error};
 use crate::trust::{check_parent, check_trusted, sync_parent};
 
 /// How much is read at once on the way back from the end.

@@ -1,17 +1,18 @@
 //! Real files, a real file system that gets full, and a descriptor that really cannot be synced.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use tempfile::TempDir;
-use wire::audit::{Entry, Outcome, Principal, Verifier};
+use wire::audit::{Entry, Outcome, Verifier};
 use wire::code::Code;
 use wire::limits::AUDIT_LINE_MAX_BYTES;
 
 use super::*;
 use crate::clock::ClockHand;
+use crate::trust::TrustError;
 
 const PRINCIPAL: Principal = Principal { uid: 4001, gid: 4005, pid: 77 };
 
@@ -395,6 +396,15 @@ fn counted_refusals_are_written_on_close() {
 #[test]
 fn exempt_reply_has_no_line() {
     assert_eq!(Recorded::exempt(Exempt::Metrics).evidence(), Evidence::Exempt(Exempt::Metrics));
+}
+
+#[test]
+fn caller_is_written_as_the_kernel_says() {
+    let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let caller = peer::authenticate(peer::Peer::of(&one).unwrap()).unwrap();
+    let written = Principal::from(&caller);
+    assert_eq!((written.uid, written.gid), (caller.uid(), caller.gid()));
+    assert_eq!(u32::try_from(written.pid).ok(), Some(std::process::id()));
 }
 
 /// A file system of 64 KiB, unmounted when the test ends.
