@@ -16,6 +16,8 @@ use crate::{Error, Result};
 const HEADER_BYTES: usize = 10;
 /// Largest command or response forwarded, bytes; no TPM takes more.
 const MESSAGE_MAX_BYTES: usize = 65_536;
+/// Bytes of traffic remembered; what comes later is only forwarded.
+const TRAFFIC_MAX_BYTES: usize = 1 << 20;
 
 /// Counts by command code (TPM 2.0 Part 2, table 12).
 pub type Counts = BTreeMap<u32, u64>;
@@ -34,6 +36,7 @@ struct Shared {
     closing: AtomicBool,
     counts: Mutex<Counts>,
     answers: Mutex<Vec<Answer>>,
+    traffic: Mutex<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -78,9 +81,18 @@ impl CommandCounter {
         lock(&self.shared.counts).clone()
     }
 
-    /// Forgets the commands seen.
+    /// Forgets the commands seen and the traffic.
     pub fn reset(&self) {
         lock(&self.shared.counts).clear();
+        lock(&self.shared.traffic).clear();
+    }
+
+    /// Whether these bytes passed in a command or a response, as a wiretap would see them. Only
+    /// the first mebibyte since the last [`reset`](Self::reset) is remembered.
+    #[must_use]
+    pub fn saw(&self, bytes: &[u8]) -> bool {
+        let traffic = lock(&self.shared.traffic);
+        !bytes.is_empty() && traffic.windows(bytes.len()).any(|window| window == bytes)
     }
 
     /// Answers the next `times` commands of code `command` with the bare response code
@@ -104,6 +116,13 @@ impl Drop for CommandCounter {
 }
 
 impl Shared {
+    fn record(&self, message: &[u8]) {
+        let mut traffic = lock(&self.traffic);
+        if traffic.len().saturating_add(message.len()) <= TRAFFIC_MAX_BYTES {
+            traffic.extend_from_slice(message);
+        }
+    }
+
     /// Counts a command and returns the response code to give in the TPM's stead.
     fn see(&self, command: u32) -> Option<u32> {
         let mut counts = lock(&self.counts);
@@ -152,8 +171,10 @@ fn forward_commands(mut client: TcpStream, upstream: u16, shared: &Shared) -> io
             client.write_all(&bare_response(response))?;
             continue;
         }
+        shared.record(&command);
         server.write_all(&command)?;
         let Some(response) = read_message(&mut server)? else { return Ok(()) };
+        shared.record(&response);
         client.write_all(&response)?;
     }
     Ok(())

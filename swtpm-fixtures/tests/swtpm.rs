@@ -117,8 +117,9 @@ fn counter_counts_commands_and_not_control_messages() {
     control.write_all(&1_u32.to_be_bytes()).unwrap();
     control.read_exact(&mut [0; 8]).unwrap();
     assert_eq!(counter.counts().into_iter().collect::<Vec<_>>(), [(TPM2_GET_RANDOM, 2)]);
+    assert!(counter.saw(&[0, 0, 1, 0x7B, 0, 8]) && !counter.saw(&[0, 0, 1, 0x7B, 0, 9]));
     counter.reset();
-    assert!(counter.counts().is_empty());
+    assert!(counter.counts().is_empty() && !counter.saw(&[0, 0, 1, 0x7B]));
 }
 
 #[test]

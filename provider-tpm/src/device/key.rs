@@ -58,12 +58,6 @@ impl Device {
                 tpm.create(parent, template.clone(), None, sensitive.clone(), None, None)
             })
         });
-        if secret.is_some() {
-            wipe_stack();
-            if self.sessions.protecting().is_none() {
-                overwrite_command_buffer(&mut self.context)?;
-            }
-        }
         let made = made?;
         let blob = Blob {
             purpose,
@@ -71,7 +65,16 @@ impl Device {
             public: made.out_public.marshall().map_err(fault)?,
             private: made.out_private.to_vec(),
         };
-        Ok(KeyBlob(blob.encode()?))
+        let bytes = blob.encode()?;
+        if secret.is_some() {
+            // ESYS keeps the last command's input in its context; that of a load lies over it.
+            self.load(sha256(&bytes), blob)?;
+            if self.sessions.protecting().is_none() {
+                overwrite_command_buffer(&mut self.context)?;
+            }
+            wipe_stack();
+        }
+        Ok(KeyBlob(bytes))
     }
 
     /// TPM2_HMAC (TPM 2.0 Part 3, 15.5).
