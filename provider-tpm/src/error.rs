@@ -11,8 +11,10 @@ pub(crate) struct Code(pub(crate) u32);
 pub(crate) enum Layer {
     /// The TPM itself, or a resource manager in its stead.
     Tpm,
-    /// ESYS and the layers inside the library.
+    /// ESYS, the uppermost layer of the library.
     Library,
+    /// The layers that take a response apart; they fail when it is none.
+    Answer,
     /// The transport to the TPM.
     Transport,
 }
@@ -67,15 +69,17 @@ const RC_BAD_AUTH: u32 = 0x0A2;
 const RC_YIELDED: u32 = 0x908;
 const RC_TESTING: u32 = 0x90A;
 const RC_RETRY: u32 = 0x922;
-/// ESYS: the HMAC over the TPM's response did not verify.
-const RSP_AUTH_FAILED: u32 = 0x7001B;
+/// ESYS: a response that is none, that ends early, or whose HMAC does not verify.
+const ALTERED_ANSWERS: [u32; 3] = [0x7_0011, 0x7_0013, 0x7_001B];
 
 impl Code {
     /// Bits 16 to 23 name the layer; a resource manager (11, 12) answers in the TPM's words.
     pub(crate) const fn layer(self) -> Layer {
         match (self.0 >> 16) & 0xFF {
             0 | 11 | 12 => Layer::Tpm,
+            8 | 9 => Layer::Answer,
             10 => Layer::Transport,
+            7 if is_altered_answer(self.0) => Layer::Answer,
             _ => Layer::Library,
         }
     }
@@ -85,7 +89,7 @@ impl Code {
         match self.layer() {
             Layer::Tpm if self.0 & 0x80 != 0 => self.0 & 0xBF,
             Layer::Tpm => self.0 & 0xFFF,
-            Layer::Library | Layer::Transport => self.0,
+            Layer::Library | Layer::Answer | Layer::Transport => self.0,
         }
     }
 
@@ -101,7 +105,7 @@ impl Code {
 
     const fn is_lost(self) -> bool {
         match self.layer() {
-            Layer::Library | Layer::Transport => true,
+            Layer::Library | Layer::Answer | Layer::Transport => true,
             Layer::Tpm => {
                 let base = self.base();
                 let reference = matches!(base, 0x910..=0x916 | 0x918..=0x91E);
@@ -117,7 +121,7 @@ impl Code {
     const fn kind(self) -> ErrorKind {
         match self.layer() {
             Layer::Transport => return ErrorKind::DeviceGone,
-            Layer::Library if self.0 == RSP_AUTH_FAILED => return ErrorKind::Integrity,
+            Layer::Answer => return ErrorKind::Integrity,
             Layer::Library => return ErrorKind::Internal,
             Layer::Tpm => {}
         }
@@ -156,9 +160,7 @@ impl Code {
                 .iter()
                 .find(|(code, _)| *code == self.base())
                 .map_or("an unknown TPM code", |(_, name)| name),
-            Layer::Library if self.0 == RSP_AUTH_FAILED => {
-                "the TPM's answer was altered on its way (ESYS_RC_RSP_AUTH_FAILED)"
-            }
+            Layer::Answer => "the TPM's answer was altered on its way",
             Layer::Library => "an error inside libtss2",
             Layer::Transport => "no connection to the TPM",
         };
@@ -171,6 +173,11 @@ impl Code {
         };
         format!("{name} ({:#x}){advice}", self.0)
     }
+}
+
+const fn is_altered_answer(code: u32) -> bool {
+    let [malformed, short, unauthentic] = ALTERED_ANSWERS;
+    code == malformed || code == short || code == unauthentic
 }
 
 const NAMES: &[(u32, &str)] = &[
@@ -279,7 +286,9 @@ mod tests {
 
     #[test]
     fn altered_answer_is_lost_and_integrity() {
-        check(0x7_001B, ErrorKind::Integrity, true, "the TPM's answer was altered");
+        for code in [0x7_0011, 0x7_0013, 0x7_001B, 0x8_0007, 0x9_0006] {
+            check(code, ErrorKind::Integrity, true, "the TPM's answer was altered");
+        }
     }
 
     #[test]

@@ -240,3 +240,46 @@ fn check_sign(key: KeyRef<'_>) -> Result<()> {
     }
     Err(ProviderError::invalid("only a sign key signs or has a public half"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vendor::Vendor;
+
+    fn check(entries: &[(&str, &str)], manufacturer: &str, notes: Option<&str>) {
+        let config = Config::new(Settings::new(entries.iter().copied()), Secrets::default());
+        let config = config.unwrap();
+        let vendor = Vendor { manufacturer: manufacturer.into(), string: String::new() };
+        let about = About { vendor, firmware: "1.2.3.4".into() };
+        match (check_bus(&config, &about), notes) {
+            (Ok(()), Some(notes)) => assert_eq!(info(&config, &about, None).notes, notes),
+            (Err(error), None) => {
+                assert_eq!(error.kind, ErrorKind::InvalidParameter);
+                assert!(error.detail.contains("danger_clear_bus = true"), "{error}");
+            }
+            (seen, _) => panic!("{seen:?}"),
+        }
+    }
+
+    #[test]
+    fn chip_without_encryption_is_refused() {
+        check(&[("session_encryption", "false")], "IFX", None);
+        check(&[("session_encryption", "false"), ("tcti", "device:/dev/tpm0")], "ACME", None);
+    }
+
+    #[test]
+    fn chip_without_encryption_by_the_dangerous_setting_is_noted() {
+        let entries = [("session_encryption", "false"), ("danger_clear_bus", "true")];
+        check(&entries, "IFX", Some("keys and MACs pass the bus in the clear (danger_clear_bus)"));
+    }
+
+    #[test]
+    fn firmware_tpm_without_encryption_is_noted() {
+        check(&[("session_encryption", "false")], "INTC", Some("session_encryption is off"));
+    }
+
+    #[test]
+    fn chip_with_encryption_needs_no_note() {
+        check(&[], "IFX", Some(""));
+    }
+}

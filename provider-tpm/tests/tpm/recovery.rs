@@ -71,6 +71,16 @@ fn absent_tpm_is_gone() {
 }
 
 #[test]
+fn tpm_that_nobody_started_is_started() {
+    let (get_capability, startup, rc_initialize) = (0x17A, 0x144, 0x100);
+    let swtpm = Swtpm::start().unwrap();
+    let proxy = CommandCounter::in_front_of(&swtpm).unwrap();
+    proxy.answer_next(get_capability, rc_initialize, 1);
+    open(&proxy.tcti(), &[], None).unwrap();
+    assert_eq!(proxy.counts().get(&startup), Some(&1));
+}
+
+#[test]
 fn identity_of_another_kind_is_wrong_device() {
     let swtpm = Swtpm::start().unwrap();
     let foreign = provider_core::Identity(vec![9; 40]);
@@ -118,5 +128,9 @@ fn unencrypted_answer_to_an_encrypted_command_is_not_believed() {
     // A bare success without the session's HMAC, as an interposer would send it.
     let outcome = interfered(0, 1);
     assert!(outcome.is_ok(), "asked again over a new session: {outcome:?}");
-    assert!(interfered(0, u32::MAX).is_err());
+    check(
+        interfered(0, u32::MAX),
+        ErrorKind::Integrity,
+        "the TPM's answer was altered on its way (0x80007)",
+    );
 }
