@@ -1,1 +1,21 @@
 //! TPM 2.0 crypto provider for Sealhost.
+//!
+//! Keys are children of the TPM's storage root key and exist outside of the TPM only wrapped by
+//! it. `provider` delegates each verb; `device` is the one module that speaks to the TPM (by
+//! tss-esapi); the rest is plain data: `config` and `tcti` (settings), `blob` (the stored form
+//! of a key), `binding` (PCR selections and their policy), `error` (response codes), `vendor`
+//! (who makes which TPM). `openssl` is the only file with unsafe code.
+
+mod binding;
+mod blob;
+mod config;
+mod device;
+mod error;
+mod openssl;
+mod provider;
+mod tcti;
+mod vendor;
+
+pub use provider::TpmProvider;
+
+provider_core::export_provider!(TpmProvider);

@@ -1,0 +1,266 @@
+//! Making, loading and using keys.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use provider_core::{ErrorKind, KeyBlob, KeyId, KeyRef, Mac, ProviderError, SecretBytes, Usage};
+use tss_esapi::Context;
+use tss_esapi::constants::StructureTag;
+use tss_esapi::constants::tss::TPM2_RH_NULL;
+use tss_esapi::handles::KeyHandle;
+use tss_esapi::interface_types::algorithm::HashingAlgorithm;
+use tss_esapi::interface_types::resource_handles::Hierarchy;
+use tss_esapi::interface_types::session_handles::AuthSession;
+use tss_esapi::structures::{
+    HashcheckTicket, MaxBuffer, Private, Public, SensitiveData, Signature, SignatureScheme,
+};
+use tss_esapi::traits::{Marshall, UnMarshall};
+use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::slots::{BlobHash, Facts};
+use super::{Device, Outcome, command, fault, pcr, template, unexpected};
+use crate::binding::{Binding, sha256};
+use crate::blob::{Blob, Bound, Purpose};
+use crate::error::{Fault, RC_INTEGRITY, RC_PCR_CHANGED, RC_POLICY_FAIL};
+
+/// Block length of SHA-256, bytes: longer HMAC keys are hashed, shorter ones padded (RFC 2104).
+const BLOCK_BYTES: usize = 64;
+/// How often a policy is run anew because a PCR changed between it and the command.
+const POLICY_ATTEMPTS: u32 = 4;
+/// Bytes of stack overwritten after a secret passed by value through the library.
+const STACK_BYTES: usize = 64 * 1024;
+/// Bytes of a coordinate or scalar of P-256.
+const FIELD_BYTES: usize = 32;
+
+impl Device {
+    /// Makes a key, from `secret` or inside the TPM, and returns its blob.
+    pub(crate) fn create(
+        &mut self,
+        (usage, id): (Usage, KeyId),
+        binding: Option<&Binding>,
+        secret: Option<&SecretBytes>,
+    ) -> Outcome<KeyBlob> {
+        let bound = match binding {
+            Some(binding) => {
+                let values = pcr::values(&mut self.context, binding)?;
+                Some(Bound { binding: binding.clone(), values })
+            }
+            None => None,
+        };
+        let purpose = Purpose { usage, algorithm: usage.default_algorithm(), id, bound };
+        let template = template::key(&purpose, secret.is_none())?;
+        let sensitive = secret.map(hmac_block).map(|block| SensitiveData::try_from(&block[..]));
+        let sensitive = sensitive.transpose().map_err(fault)?;
+        let (parent, session) = (self.srk.handle, self.sessions.authorizing());
+        let made = self.slots.with_room(&mut self.context, |context| {
+            command(context, session, |tpm| {
+                tpm.create(parent, template.clone(), None, sensitive.clone(), None, None)
+            })
+        });
+        let made = made?;
+        let blob = Blob {
+            purpose,
+            parent: self.srk.name.clone(),
+            public: made.out_public.marshall().map_err(fault)?,
+            private: made.out_private.to_vec(),
+        };
+        let bytes = blob.encode()?;
+        if secret.is_some() {
+            // ESYS keeps the last command's input in its context; that of a load lies over it.
+            self.load(sha256(&bytes), blob)?;
+            if self.sessions.protecting().is_none() {
+                overwrite_command_buffer(&mut self.context)?;
+            }
+            wipe_stack();
+        }
+        Ok(KeyBlob(bytes))
+    }
+
+    /// TPM2_HMAC (TPM 2.0 Part 3, 15.5).
+    pub(crate) fn mac(&mut self, key: KeyRef<'_>, input: &[u8]) -> Outcome<Mac> {
+        let buffer = MaxBuffer::try_from(input).map_err(fault)?;
+        let digest = self.with_key(key, |tpm, handle| {
+            tpm.hmac(handle.into(), buffer.clone(), HashingAlgorithm::Sha256)
+        })?;
+        Ok(SecretBytes::copy_of(&digest))
+    }
+
+    /// TPM2_Sign (TPM 2.0 Part 3, 20.2), as r and s.
+    pub(crate) fn sign(&mut self, key: KeyRef<'_>, digest: [u8; 32]) -> Outcome<[u8; 64]> {
+        let digest = tss_esapi::structures::Digest::try_from(&digest[..]).map_err(fault)?;
+        let signature = self.with_key(key, |tpm, handle| {
+            // The NULL ticket: an unrestricted key signs any digest.
+            let ticket = TPMT_TK_HASHCHECK {
+                tag: StructureTag::Hashcheck.into(),
+                hierarchy: TPM2_RH_NULL,
+                digest: Default::default(),
+            };
+            let ticket = HashcheckTicket::try_from(ticket)?;
+            tpm.sign(handle, digest.clone(), SignatureScheme::Null, ticket)
+        })?;
+        let Signature::EcDsa(signature) = signature else {
+            return Err(unexpected("the TPM signed by another scheme"));
+        };
+        let mut output = [0; 64];
+        let (r, s) = output.split_at_mut(FIELD_BYTES);
+        right_align(r, signature.signature_r())?;
+        right_align(s, signature.signature_s())?;
+        Ok(output)
+    }
+
+    /// The uncompressed point of a sign key, which the TPM has checked by loading it.
+    pub(crate) fn point(&mut self, key: KeyRef<'_>) -> Outcome<[u8; 65]> {
+        let (_, facts) = self.loaded(key)?;
+        facts.point.ok_or_else(|| ProviderError::invalid("the key has no public half").into())
+    }
+
+    /// Forgets a key.
+    pub(crate) fn forget(&mut self, blob: &[u8]) -> Outcome<()> {
+        self.slots.forget(&mut self.context, &sha256(blob))
+    }
+
+    /// Runs one command with a key: authorized by the kept session, or by the policy of a bound
+    /// key in one more command.
+    fn with_key<T>(
+        &mut self,
+        key: KeyRef<'_>,
+        mut run: impl FnMut(&mut Context, KeyHandle) -> tss_esapi::Result<T>,
+    ) -> Outcome<T> {
+        let (handle, facts) = self.loaded(key)?;
+        let Some(bound) = &facts.purpose.bound else {
+            let session = self.sessions.authorizing();
+            return command(&mut self.context, session, |tpm| run(tpm, handle));
+        };
+        let mut attempts = 1..POLICY_ATTEMPTS;
+        loop {
+            let outcome = self.with_policy(bound, |tpm| run(tpm, handle));
+            let Err(fault) = outcome else { return outcome };
+            // Whatever happened, the session may hold half of a policy.
+            if !fault.is_lost() {
+                self.sessions.drop_policy(&mut self.context)?;
+            }
+            if fault.is(RC_POLICY_FAIL) {
+                return Err(pcr::mismatch(&mut self.context, bound)?);
+            }
+            if !fault.is(RC_PCR_CHANGED) || attempts.next().is_none() {
+                return Err(fault);
+            }
+        }
+    }
+
+    fn with_policy<T>(
+        &mut self,
+        bound: &Bound,
+        run: impl FnMut(&mut Context) -> tss_esapi::Result<T>,
+    ) -> Outcome<T> {
+        let session = self.sessions.policy(&mut self.context)?;
+        pcr::satisfy(&mut self.context, session, bound)?;
+        command(&mut self.context, Some(AuthSession::PolicySession(session)), run)
+    }
+
+    /// The key in the TPM, loaded if it is not, with its usage and id checked.
+    fn loaded(&mut self, key: KeyRef<'_>) -> Outcome<(KeyHandle, Arc<Facts>)> {
+        let hash = sha256(key.blob);
+        if let Some((handle, facts)) = self.slots.find(&mut self.context, &hash)? {
+            check_purpose(&facts.purpose, key)?;
+            return Ok((handle, facts));
+        }
+        let blob = Blob::decode(key.blob)?;
+        check_purpose(&blob.purpose, key)?;
+        if blob.parent != self.srk.name {
+            let detail = "the key was made by another TPM, or by this one before it was cleared";
+            return Err(ProviderError::new(ErrorKind::WrongDevice, detail).into());
+        }
+        self.load(hash, blob)
+    }
+
+    fn load(&mut self, hash: BlobHash, blob: Blob) -> Outcome<(KeyHandle, Arc<Facts>)> {
+        let altered = || ProviderError::new(ErrorKind::Integrity, "the key's blob was altered");
+        let public = Public::unmarshall(&blob.public).map_err(|_unreadable| altered())?;
+        let same = public.marshall().is_ok_and(|again| again == blob.public);
+        if !same || !template::is_key(&public, &blob.purpose)? {
+            return Err(altered().into());
+        }
+        let private = Private::try_from(blob.private).map_err(|_too_long| altered())?;
+        let point = point(&public)?;
+        let facts = Arc::new(Facts { purpose: blob.purpose, point });
+        let (parent, session) = (self.srk.handle, self.sessions.authorizing());
+        let loaded = self.slots.load(&mut self.context, hash, &facts, |context| {
+            command(context, session, |tpm| tpm.load(parent, private.clone(), public.clone()))
+        });
+        match loaded {
+            Ok(handle) => Ok((handle, facts)),
+            Err(Fault::Code(code))
+                if code.is_about_parameter() || Fault::Code(code).is(RC_INTEGRITY) =>
+            {
+                let detail = format!("the key's blob was altered: {}", code.describe());
+                Err(ProviderError::new(ErrorKind::Integrity, detail).into())
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+fn check_purpose(purpose: &Purpose, key: KeyRef<'_>) -> Outcome<()> {
+    if purpose.usage != key.usage {
+        return Err(ProviderError::invalid("the key was made for another usage").into());
+    }
+    if purpose.id != key.id {
+        return Err(ProviderError::invalid("the key was made with another id").into());
+    }
+    Ok(())
+}
+
+/// An HMAC key in the length of a block, which computes the same MACs (RFC 2104, 2): TPMs refuse
+/// longer ones.
+fn hmac_block(key: &SecretBytes) -> Zeroizing<[u8; BLOCK_BYTES]> {
+    let mut block = Zeroizing::new([0; BLOCK_BYTES]);
+    let mut hashed = Zeroizing::new([0; 32]);
+    let source = if key.len() > BLOCK_BYTES {
+        *hashed = sha256(key.expose());
+        &hashed[..]
+    } else {
+        key.expose()
+    };
+    for (place, byte) in block.iter_mut().zip(source) {
+        *place = *byte;
+    }
+    block
+}
+
+/// The library passes keys by value, and its dead stack frames keep them.
+#[inline(never)]
+fn wipe_stack() {
+    let mut frames = [0_u8; STACK_BYTES];
+    black_box(&mut frames).zeroize();
+}
+
+/// Without encryption the library's command buffer holds the key until a longer command.
+fn overwrite_command_buffer(context: &mut Context) -> Outcome<()> {
+    let zeros = MaxBuffer::try_from(vec![0; MaxBuffer::MAX_SIZE]).map_err(fault)?;
+    command(context, None, |tpm| {
+        tpm.hash(zeros.clone(), HashingAlgorithm::Sha256, Hierarchy::Null)
+    })?;
+    Ok(())
+}
+
+fn point(public: &Public) -> Outcome<Option<[u8; 65]>> {
+    let Public::Ecc { unique, .. } = public else { return Ok(None) };
+    let mut output = [0; 65];
+    let (form, coordinates) = output.split_at_mut(1);
+    form.fill(0x04);
+    let (x, y) = coordinates.split_at_mut(FIELD_BYTES);
+    right_align(x, unique.x())?;
+    right_align(y, unique.y())?;
+    Ok(Some(output))
+}
+
+/// TPMs may leave leading zeros out.
+fn right_align(place: &mut [u8], number: &[u8]) -> Outcome<()> {
+    let start = place.len().checked_sub(number.len());
+    let place = start.and_then(|start| place.get_mut(start..));
+    let place = place.ok_or_else(|| unexpected("the TPM gave a number past its curve"))?;
+    place.copy_from_slice(number);
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! The public areas that we ask for, and the check of those we find (TPM 2.0 Part 2, 12.2).
+
+use provider_core::Algorithm;
+use tss_esapi::attributes::{ObjectAttributes, ObjectAttributesBuilder};
+use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
+use tss_esapi::interface_types::ecc::EccCurve;
+use tss_esapi::structures::{
+    Digest, EccParameter, EccPoint, EccScheme, HashScheme, KeyDerivationFunctionScheme,
+    KeyedHashScheme, Public, PublicEccParameters, PublicKeyedHashParameters,
+    SymmetricDefinitionObject,
+};
+
+use super::{Outcome, fault};
+use crate::blob::Purpose;
+
+/// The storage root key: ECC P-256, AES-128-CFB (TCG TPM v2.0 Provisioning Guidance, 7.5.1, with
+/// the unique field of TCG EK Credential Profile template H-2: zeros of the size of the curve).
+pub(super) fn srk() -> Outcome<Public> {
+    let attributes = ObjectAttributesBuilder::new()
+        .with_fixed_tpm(true)
+        .with_fixed_parent(true)
+        .with_sensitive_data_origin(true)
+        .with_user_with_auth(true)
+        .with_no_da(true)
+        .with_restricted(true)
+        .with_decrypt(true)
+        .build()
+        .map_err(fault)?;
+    let zeros = || EccParameter::try_from(vec![0; 32]).map_err(fault);
+    ecc(attributes, &[], SymmetricDefinitionObject::AES_128_CFB, EccScheme::Null)
+        .with_ecc_unique_identifier(EccPoint::new(zeros()?, zeros()?))
+        .build()
+        .map_err(fault)
+}
+
+/// Whether a public area is one of [`srk`], whatever its point.
+pub(super) fn is_srk(public: &Public) -> Outcome<bool> {
+    Ok(without_unique(public) == without_unique(&srk()?))
+}
+
+/// The public area of a key of ours. `generated` says that the TPM makes the secret part.
+///
+/// The authorization value is empty. A random one would have to lie in the blob beside the
+/// wrapped key, so whoever has the blob would have it; and with noDA, which keeps the lockout
+/// caused by others' objects away from ours, the TPM would not limit guesses. On the bus the
+/// salted session authenticates the command without it.
+pub(super) fn key(purpose: &Purpose, generated: bool) -> Outcome<Public> {
+    let attributes = ObjectAttributesBuilder::new()
+        .with_fixed_tpm(true)
+        .with_fixed_parent(true)
+        .with_sensitive_data_origin(generated)
+        // Clear on a bound key: then nothing but the policy authorizes its use.
+        .with_user_with_auth(purpose.bound.is_none())
+        .with_no_da(true)
+        .with_sign_encrypt(true)
+        .build()
+        .map_err(fault)?;
+    let policy = purpose.policy();
+    match purpose.algorithm {
+        Algorithm::HmacSha256 => Public::builder()
+            .with_public_algorithm(PublicAlgorithm::KeyedHash)
+            .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
+            .with_object_attributes(attributes)
+            .with_auth_policy(Digest::try_from(&policy[..]).map_err(fault)?)
+            .with_keyed_hash_parameters(PublicKeyedHashParameters::new(
+                KeyedHashScheme::HMAC_SHA_256,
+            ))
+            .with_keyed_hash_unique_identifier(Digest::default())
+            .build(),
+        Algorithm::EcdsaP256 => {
+            let scheme = EccScheme::EcDsa(HashScheme::new(HashingAlgorithm::Sha256));
+            ecc(attributes, &policy, SymmetricDefinitionObject::Null, scheme)
+                .with_ecc_unique_identifier(EccPoint::default())
+                .build()
+        }
+    }
+    .map_err(fault)
+}
+
+/// Whether a public area is the one that [`key`] asks for, whatever its unique field.
+pub(super) fn is_key(public: &Public, purpose: &Purpose) -> Outcome<bool> {
+    let generated = public.object_attributes().sensitive_data_origin();
+    Ok(without_unique(public) == without_unique(&key(purpose, generated)?))
+}
+
+fn ecc(
+    attributes: ObjectAttributes,
+    policy: &[u8],
+    cipher: SymmetricDefinitionObject,
+    scheme: EccScheme,
+) -> tss_esapi::structures::PublicBuilder {
+    Public::builder()
+        .with_public_algorithm(PublicAlgorithm::Ecc)
+        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
+        .with_object_attributes(attributes)
+        .with_auth_policy(Digest::try_from(policy).unwrap_or_default())
+        .with_ecc_parameters(PublicEccParameters::new(
+            cipher,
+            scheme,
+            EccCurve::NistP256,
+            KeyDerivationFunctionScheme::Null,
+        ))
+}
+
+fn without_unique(public: &Public) -> Public {
+    let mut public = public.clone();
+    match &mut public {
+        Public::KeyedHash { unique, .. } | Public::SymCipher { unique, .. } => {
+            *unique = Digest::default();
+        }
+        Public::Ecc { unique, .. } => *unique = EccPoint::default(),
+        Public::Rsa { unique, .. } => *unique = tss_esapi::structures::PublicKeyRsa::default(),
+    }
+    public
+}

@@ -1,0 +1,108 @@
+//! The TPM provider behind a resource manager (tpm2-abrmd on a private bus), which is also how
+//! `/dev/tpmrm0` behaves: objects and sessions are virtual, and each program has its own.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as it does itself")]
+#![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use provider_core::{
+    ErrorKind, Identity, KeyBlob, KeyId, KeyRef, KeySpec, Provider, Secrets, Settings,
+    StateBinding, Usage,
+};
+use provider_tpm::TpmProvider;
+use swtpm_fixtures::Swtpm;
+
+const WITHIN: &str = "BROKER_TEST";
+const TCTI: &str = "tabrmd:bus_type=session";
+/// Starts the broker on the bus of `dbus-run-session`, then this binary again; both end with it.
+const SCRIPT: &str = r#"
+tpm2-abrmd --session --allow-root --tcti="$1" & broker=$!
+"$2" --exact user --nocapture; status=$?
+kill "$broker"; wait "$broker"; exit "$status"
+"#;
+
+#[test]
+fn keys_work_behind_a_resource_manager() {
+    let swtpm = Swtpm::start().unwrap();
+    let output = Command::new("dbus-run-session")
+        .args(["--", "sh", "-c", SCRIPT, "sh", &swtpm.tcti()])
+        .arg(std::env::current_exe().unwrap())
+        .env(WITHIN, "yes")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("all of it works"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// What runs beside the broker; elsewhere, without the variable, there is none.
+#[test]
+fn user() {
+    if std::env::var_os(WITHIN).is_none() {
+        return;
+    }
+    let (one, identity) = open_when_ready();
+    let (two, again) = open(Some(&identity)).unwrap();
+    assert_eq!(again, identity);
+    two_programs_do_not_disturb_each_other(&one, &two);
+    bound_keys_work(&one);
+    one.self_test().unwrap();
+    two.self_test().unwrap();
+    println!("all of it works");
+}
+
+fn open(known: Option<&Identity>) -> provider_core::Result<(TpmProvider, Identity)> {
+    TpmProvider::open(Settings::new([("tcti", TCTI)]), Secrets::default(), known)
+}
+
+/// The broker takes its name on the bus some time after it was started.
+fn open_when_ready() -> (TpmProvider, Identity) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match open(None) {
+            Ok(opened) => return opened,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn two_programs_do_not_disturb_each_other(one: &TpmProvider, two: &TpmProvider) {
+    let keys: Vec<_> = (0..20).map(|_| generate(one, Usage::Mac, None)).collect();
+    let mac = |provider: &TpmProvider, blob: &Vec<u8>| {
+        let key = KeyRef { usage: Usage::Mac, id: KeyId([7; 16]), blob };
+        provider.mac(key, b"message").unwrap().expose().to_vec()
+    };
+    let first: Vec<_> = keys.iter().map(|key| mac(one, key)).collect();
+    let other: Vec<_> = keys.iter().rev().map(|key| mac(two, key)).rev().collect();
+    assert_eq!(first, other);
+    let sign = generate(two, Usage::Sign, None);
+    let key = KeyRef { usage: Usage::Sign, id: KeyId([7; 16]), blob: &sign };
+    one.sign(key, &[1; 32]).unwrap();
+    assert_eq!(one.public_key(key).unwrap(), two.public_key(key).unwrap());
+}
+
+fn bound_keys_work(provider: &TpmProvider) {
+    let (one, two) = ("sha256:7", "sha256:8,9");
+    let keys = [one, two].map(|state| generate(provider, Usage::Mac, Some(state)));
+    for blob in keys.iter().chain(&keys) {
+        let key = KeyRef { usage: Usage::Mac, id: KeyId([7; 16]), blob };
+        provider.mac(key, b"message").unwrap();
+        let other = KeyRef { usage: Usage::Seal, ..key };
+        let error = provider.mac(other, provider_core::key::SEAL_LABEL).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidParameter);
+    }
+}
+
+fn generate(provider: &TpmProvider, usage: Usage, state: Option<&str>) -> Vec<u8> {
+    let state = state.map(|text| StateBinding::new(text).unwrap());
+    let algorithm = usage.default_algorithm();
+    let KeyBlob(blob) =
+        provider.generate(&KeySpec { usage, algorithm, id: KeyId([7; 16]), state }).unwrap();
+    blob
+}

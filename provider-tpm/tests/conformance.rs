@@ -1,0 +1,35 @@
+//! The whole provider contract against the TPM provider on real emulators.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as it does itself")]
+
+use aws_lc_rs::digest::{Digest, SHA256};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
+use provider_core::conformance::{self, Setup};
+use provider_core::{Secrets, Settings};
+use swtpm_fixtures::Swtpm;
+
+fn at(swtpm: &Swtpm) -> (Settings, Secrets) {
+    (Settings::new([("tcti", swtpm.tcti())]), Secrets::default())
+}
+
+fn verify(point: &[u8; 65], digest: &[u8; 32], signature: &[u8; 64]) -> bool {
+    let digest = Digest::import_less_safe(digest, &SHA256).unwrap();
+    let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).unwrap();
+    key.verify_digest_sig(&digest, signature).is_ok()
+}
+
+#[test]
+#[expect(unsafe_code, reason = "the kit calls through the C table")]
+#[expect(clippy::tests_outside_test_module, reason = "an integration test")]
+fn tpm_provider_keeps_the_contract() {
+    let (device, other) = (Swtpm::start().unwrap(), Swtpm::start().unwrap());
+    let setup = Setup {
+        entry: provider_tpm::sealhost_provider,
+        device: &|| at(&device),
+        other_device: &|| at(&other),
+        verify: &verify,
+    };
+    // SAFETY: the entry is that of the crate under test, made by the export macro.
+    let outcome = unsafe { conformance::run(&setup) };
+    assert_eq!(outcome, Ok(()));
+}
