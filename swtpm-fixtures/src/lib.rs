@@ -5,12 +5,16 @@
 
 use std::io;
 
+pub mod nss;
 mod ports;
 pub mod process;
 pub mod proxy;
+pub mod softhsm;
 pub mod swtpm;
 
+pub use nss::Nss;
 pub use proxy::CommandCounter;
+pub use softhsm::SoftHsm;
 pub use swtpm::Swtpm;
 
 /// The result of a fixture call.
