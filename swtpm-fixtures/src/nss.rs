@@ -1,7 +1,8 @@
-//! A private, empty NSS database: a second PKCS#11 token in software (NSS softokn).
+//! Private, empty NSS databases: PKCS#11 tokens of a second kind in software (NSS softokn).
 //!
-//! One process can open one database: give each its own child process.
+//! A process sees the databases of the parameter string that it initialized the module with.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,8 +11,12 @@ use crate::process::Guard;
 use crate::{Error, Result};
 
 const TOOL: &str = "certutil";
+/// The tokens. NSS gives every database one and the same serial number.
+const LABELS: [&str; 2] = ["first", "second"];
+/// The lowest slot number that NSS leaves to its user.
+const FIRST_SLOT: u32 = 4;
 
-/// An empty database without a password.
+/// Two empty databases without a password: the tokens `first` and `second`.
 #[derive(Debug)]
 pub struct Nss {
     module: PathBuf,
@@ -20,7 +25,7 @@ pub struct Nss {
 }
 
 impl Nss {
-    /// Makes a database in a new directory; it vanishes with this value or this process.
+    /// Makes the databases in a new directory; they vanish with this value or this process.
     ///
     /// # Errors
     /// `Missing`: NSS or its tools are not installed. `Start`: the tool failed.
@@ -32,19 +37,8 @@ impl Nss {
         }
         let guard = Guard::over_new_directory("sealhost-nss-")?;
         let directory = guard.directory().to_owned();
-        let output = Command::new(TOOL)
-            .args(["-N", "--empty-password", "-d"])
-            .arg(format!("sql:{}", directory.display()))
-            .output()
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => {
-                    Error::Missing { program: TOOL, package: "libnss3-tools" }
-                }
-                _ => Error::Io { what: format!("run {TOOL}"), source },
-            })?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(Error::Start { program: TOOL, said });
+        for label in LABELS {
+            make_database(&directory.join(label))?;
         }
         Ok(Self { module, directory, _guard: guard })
     }
@@ -55,20 +49,43 @@ impl Nss {
         &self.module
     }
 
-    /// The parameter string that the module takes when it is initialized.
+    /// The parameter string that the module takes when it is initialized: both databases, each a
+    /// token with a slot of its own.
     #[must_use]
     pub fn init_args(&self) -> String {
-        format!(
-            "configdir='sql:{}' certPrefix='' keyPrefix='' secmod='secmod.db' flags=",
-            self.directory.display()
-        )
+        let tokens: Vec<_> = (FIRST_SLOT..)
+            .zip(LABELS)
+            .map(|(slot, label)| {
+                let database = self.directory.join(label);
+                format!(
+                    "0x{slot:x}=[configDir='sql:{}' tokenDescription='{label}' \
+                     slotDescription='{label}']",
+                    database.display()
+                )
+            })
+            .collect();
+        format!("configdir='' flags=noCertDB,noModDB tokens=<{}>", tokens.join(" "))
     }
+}
 
-    /// The label of the token that holds keys.
-    #[must_use]
-    pub const fn label(&self) -> &'static str {
-        "NSS Certificate DB"
+fn make_database(directory: &Path) -> Result<()> {
+    fs::create_dir(directory).map_err(Error::io("make a database directory"))?;
+    let output = Command::new(TOOL)
+        .args(["-N", "--empty-password", "-d"])
+        .arg(format!("sql:{}", directory.display()))
+        .output()
+        .map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
+                Error::Missing { program: TOOL, package: "libnss3-tools" }
+            } else {
+                Error::Io { what: format!("run {TOOL}"), source }
+            }
+        })?;
+    if output.status.success() {
+        return Ok(());
     }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::Start { program: TOOL, said })
 }
 
 #[cfg(test)]
@@ -76,10 +93,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn database_vanishes_with_its_value() {
+    fn databases_vanish_with_their_value() {
         let nss = Nss::start().unwrap();
         let directory = nss.directory.clone();
-        assert!(directory.join("key4.db").exists());
+        assert!(directory.join("first/key4.db").exists());
         drop(nss);
         assert!(!directory.exists());
     }

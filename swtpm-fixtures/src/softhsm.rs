@@ -77,9 +77,12 @@ impl SoftHsm {
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("SOFTHSM2_CONF", self.conf_path())
             .output()
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => Error::Missing { program: TOOL, package: PACKAGE },
-                _ => Error::Io { what: format!("run {TOOL}"), source },
+            .map_err(|source| {
+                if source.kind() == io::ErrorKind::NotFound {
+                    Error::Missing { program: TOOL, package: PACKAGE }
+                } else {
+                    Error::Io { what: format!("run {TOOL}"), source }
+                }
             })?;
         if output.status.success() {
             return Ok(());

@@ -1,0 +1,180 @@
+//! Finding the token, and logging in to it. A PIN is shown to a token only where a refusal cannot
+//! lock it.
+
+use cryptoki::context::Pkcs11;
+use cryptoki::error::{Error, RvError};
+use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::slot::{Slot, TokenInfo};
+use cryptoki::types::RawAuthPin;
+use provider_core::{ErrorKind, ProviderError, SecretBytes};
+
+use crate::error::{Fault, Step};
+use crate::uri::TokenUri;
+
+/// A token that is there now.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub(crate) slot: Slot,
+    /// What it says of itself; absent where the slot was named by its number, because the token's
+    /// answer cannot be read.
+    pub(crate) info: Option<TokenInfo>,
+}
+
+impl Token {
+    /// Finds the one token that the URI names.
+    ///
+    /// # Errors
+    /// `DeviceGone` (a loss): none is there. `InvalidParameter`: several are, or the slot is named
+    /// by its number although the token can be read.
+    pub(crate) fn find(pkcs11: &Pkcs11, uri: &TokenUri) -> Step<Self> {
+        let slots = pkcs11.get_slots_with_token()?;
+        if let Some(number) = uri.slot_id {
+            let slot = slots.into_iter().find(|slot| slot.id() == number);
+            return Self::by_number(pkcs11, slot.ok_or_else(|| absent(uri))?);
+        }
+        // A token that cannot be read cannot be the named one.
+        let mut named = slots.into_iter().filter_map(|slot| {
+            let info = pkcs11.get_token_info(slot).ok()?;
+            (info.token_initialized() && uri.matches(&info)).then_some((slot, info))
+        });
+        let (slot, info) = named.next().ok_or_else(|| absent(uri))?;
+        if let Some((_, second)) = named.next() {
+            return Err(Fault::Found(ProviderError::invalid(format!(
+                "{uri} names several tokens (serial {} and {}); add serial=",
+                info.serial_number(),
+                second.serial_number()
+            ))));
+        }
+        Ok(Self { slot, info: Some(info) })
+    }
+
+    fn by_number(pkcs11: &Pkcs11, slot: Slot) -> Step<Self> {
+        match pkcs11.get_token_info(slot) {
+            Ok(info) => Err(Fault::Found(ProviderError::invalid(format!(
+                "slots are renumbered, so slot-id is only for tokens that cannot be read; \
+                 use token={};serial={}",
+                info.label(),
+                info.serial_number()
+            )))),
+            Err(error @ Error::Pkcs11(_, _)) => Err(error.into()),
+            Err(_unreadable) => Ok(Self { slot, info: None }),
+        }
+    }
+
+    /// Manufacturer, model, serial number and label; empty where they cannot be read.
+    pub(crate) fn texts(&self) -> [&str; 4] {
+        self.info.as_ref().map_or([""; 4], |info| {
+            [info.manufacturer_id(), info.model(), info.serial_number(), info.label()]
+        })
+    }
+
+    /// Whether the token still answers, and a session is still logged in to it: only then does
+    /// not finding an object mean that it is not there.
+    ///
+    /// # Errors
+    /// A loss.
+    pub(crate) fn check_health(&self, pkcs11: &Pkcs11, session: &Session) -> Step<()> {
+        let Some(before) = &self.info else {
+            session.get_session_info()?;
+            return Ok(());
+        };
+        let now = pkcs11.get_token_info(self.slot)?;
+        let state = session.get_session_info()?.session_state();
+        let logged_in = matches!(state, SessionState::RoUser | SessionState::RwUser);
+        if now.serial_number() != before.serial_number() || now.label() != before.label() {
+            return Err(lost("the slot holds another token"));
+        }
+        if before.login_required() && !logged_in {
+            return Err(lost("the session is not logged in"));
+        }
+        Ok(())
+    }
+
+    /// The most sessions that may work at a time, besides the one that keeps the login; `wanted`
+    /// where the token sets no limit.
+    pub(crate) fn session_limit(&self, wanted: u32) -> u32 {
+        let Some(info) = &self.info else { return wanted };
+        let total: Option<u64> = info.max_session_count().into();
+        let writing: Option<u64> = info.max_rw_session_count().into();
+        // Some tokens say 0 for "not told".
+        let total = total.filter(|&most| most > 0).map(|most| most.saturating_sub(1));
+        let writing = writing.filter(|&most| most > 0);
+        let least = [total, writing].into_iter().flatten().min();
+        least.and_then(|most| u32::try_from(most).ok()).map_or(wanted, |most| most.min(wanted))
+    }
+
+    /// Logs in, unless the token wants no login.
+    ///
+    /// # Errors
+    /// `PinRefused` when the token refused the PIN; `DeviceAuth` or `LockedOut` when it was not
+    /// asked, because its flags say that a wrong PIN would lock it or that it is locked.
+    ///
+    /// # Secrets
+    /// The binding wipes its copy of the PIN.
+    pub(crate) fn log_in(&self, session: &Session, pin: Option<&SecretBytes>) -> Step<()> {
+        let name = self.name();
+        if let Some(info) = &self.info {
+            if !info.login_required() {
+                return Ok(());
+            }
+            check_flags(info, &name)?;
+        }
+        let Some(pin) = pin else {
+            if self.info.is_none() {
+                return Ok(());
+            }
+            return Err(Fault::Found(ProviderError::invalid(format!(
+                "pin is missing: {name} wants a login; name the PIN by pin_source"
+            ))));
+        };
+        let copy = RawAuthPin::new(Box::new(pin.expose().to_vec()));
+        match session.login_with_raw(UserType::User, &copy) {
+            // Another session of this process is logged in, and by that all are.
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Err(error) => Err(refusal(error.into(), &name)),
+        }
+    }
+
+    fn name(&self) -> String {
+        match &self.info {
+            Some(info) => format!("token {} (serial {})", info.label(), info.serial_number()),
+            None => format!("the token in slot {}", self.slot.id()),
+        }
+    }
+}
+
+fn check_flags(info: &TokenInfo, name: &str) -> Step<()> {
+    let (kind, why) = if info.user_pin_locked() {
+        (
+            ErrorKind::LockedOut,
+            "CKF_USER_PIN_LOCKED is set; the security officer must reset the PIN",
+        )
+    } else if info.user_pin_final_try() {
+        let why = "CKF_USER_PIN_FINAL_TRY is set, so that a wrong PIN would lock it; log in by \
+                   hand once, then retry";
+        (ErrorKind::DeviceAuth, why)
+    } else if info.user_pin_to_be_changed() {
+        (ErrorKind::DeviceAuth, "CKF_USER_PIN_TO_BE_CHANGED is set; change the PIN")
+    } else {
+        return Ok(());
+    };
+    Err(Fault::Found(ProviderError::new(kind, format!("{name}: {why}"))))
+}
+
+/// Tells a refused PIN from a login that failed otherwise.
+fn refusal(fault: Fault, name: &str) -> Fault {
+    let Fault::Refused(error) = fault else { return fault };
+    if !matches!(error.kind, ErrorKind::DeviceAuth | ErrorKind::LockedOut) {
+        return Fault::Refused(error);
+    }
+    let detail = format!("{}: {name}; this PIN is not tried again", error.detail);
+    Fault::PinRefused(ProviderError::new(error.kind, detail))
+}
+
+fn absent(uri: &TokenUri) -> Fault {
+    lost(&format!("C_GetSlotList: no token is {uri}"))
+}
+
+fn lost(why: &str) -> Fault {
+    Fault::Lost(ProviderError::new(ErrorKind::DeviceGone, why))
+}
