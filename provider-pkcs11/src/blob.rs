@@ -20,20 +20,29 @@ pub(crate) enum Check {
     Point([u8; PUBLIC_KEY_BYTES]),
 }
 
+/// The token that has an object. Serial numbers alone do not tell tokens apart: NSS gives all its
+/// databases the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Home {
+    pub(crate) serial: String,
+    /// The CKA_ID of the token's marker.
+    pub(crate) marker: KeyId,
+}
+
 /// A key blob, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyRecord {
     pub(crate) usage: Usage,
     pub(crate) id: KeyId,
-    /// The serial number of the token that has the object.
-    pub(crate) serial: String,
+    pub(crate) home: Home,
     pub(crate) check: Check,
 }
 
 impl KeyRecord {
-    /// `magic | usage u32 | id 16 | serial length u8 | serial | check value 32 or point 65`.
+    /// `magic | usage u32 | id 16 | marker 16 | serial length u8 | serial | check value 32 or
+    /// point 65`.
     pub(crate) fn encode(&self) -> KeyBlob {
-        let mut bytes = header(self.usage, self.id, &self.serial);
+        let mut bytes = header(self.usage, self.id, &self.home);
         match &self.check {
             Check::Mac(value) => bytes.extend_from_slice(value),
             Check::Point(point) => bytes.extend_from_slice(point),
@@ -54,13 +63,13 @@ impl KeyRecord {
         if usage != key.usage || id != key.id {
             return Err(ProviderError::invalid("blob is of another usage or id"));
         }
-        let serial = reader.text()?;
+        let home = Home { marker: KeyId(reader.array()?), serial: reader.text()? };
         let check = match usage {
             Usage::Seal | Usage::Mac => Check::Mac(reader.array()?),
             Usage::Sign => Check::Point(reader.array()?),
         };
         reader.end()?;
-        Ok(Self { usage, id, serial, check })
+        Ok(Self { usage, id, home, check })
     }
 
     /// What the check value of an HMAC key is computed over.
@@ -69,9 +78,9 @@ impl KeyRecord {
     /// edited blob cannot turn a key of one usage into one of another. It begins with the seal
     /// label, which no input of a `Mac` key may, so that nobody who may compute MACs can compute
     /// a check value; and goes on with a prefix that [`is_check_input`] refuses for `Seal` keys.
-    pub(crate) fn check_input(usage: Usage, id: KeyId, serial: &str) -> Vec<u8> {
+    pub(crate) fn check_input(usage: Usage, id: KeyId, home: &Home) -> Vec<u8> {
         let mut input = check_prefix();
-        input.extend_from_slice(&header(usage, id, serial));
+        input.extend_from_slice(&header(usage, id, home));
         input
     }
 }
@@ -103,6 +112,11 @@ pub(crate) struct IdentityRecord {
 }
 
 impl IdentityRecord {
+    /// The part that key blobs carry.
+    pub(crate) fn home(&self) -> Home {
+        Home { serial: self.serial.clone(), marker: self.marker }
+    }
+
     /// `magic | marker 16 | check value 32 | manufacturer | model | serial | label`, each text
     /// with its length as u8 before it.
     pub(crate) fn encode(&self) -> Identity {
@@ -146,11 +160,12 @@ fn check_prefix() -> Vec<u8> {
     prefix
 }
 
-fn header(usage: Usage, id: KeyId, serial: &str) -> Vec<u8> {
+fn header(usage: Usage, id: KeyId, home: &Home) -> Vec<u8> {
     let mut bytes = KEY_MAGIC.to_vec();
     bytes.extend_from_slice(&usage.number().to_be_bytes());
     bytes.extend_from_slice(&id.0);
-    push_text(&mut bytes, serial);
+    bytes.extend_from_slice(&home.marker.0);
+    push_text(&mut bytes, &home.serial);
     bytes
 }
 
@@ -202,12 +217,16 @@ mod tests {
 
     const ID: KeyId = KeyId([7; 16]);
 
+    fn home() -> Home {
+        Home { serial: "0123".into(), marker: KeyId([3; 16]) }
+    }
+
     fn record(usage: Usage) -> KeyRecord {
         let check = match usage {
             Usage::Seal | Usage::Mac => Check::Mac([1; CHECK_BYTES]),
             Usage::Sign => Check::Point([4; PUBLIC_KEY_BYTES]),
         };
-        KeyRecord { usage, id: ID, serial: "0123".into(), check }
+        KeyRecord { usage, id: ID, home: home(), check }
     }
 
     fn check(usage: Usage, id: KeyId, blob: &[u8], expected: Option<ErrorKind>) {
@@ -257,14 +276,14 @@ mod tests {
 
     #[test]
     fn check_input_is_refused_to_callers_of_every_usage() {
-        let input = KeyRecord::check_input(Usage::Seal, ID, "0123");
+        let input = KeyRecord::check_input(Usage::Seal, ID, &home());
         assert!(is_check_input(&input));
         assert!(provider_core::key::check_mac_input(Usage::Mac, &input).is_err());
     }
 
     #[test]
     fn check_inputs_of_two_usages_differ() {
-        let input = |usage| KeyRecord::check_input(usage, ID, "0123");
+        let input = |usage| KeyRecord::check_input(usage, ID, &home());
         assert_ne!(input(Usage::Seal), input(Usage::Mac));
     }
 

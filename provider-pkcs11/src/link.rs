@@ -101,11 +101,6 @@ impl Link {
         self.identity.get_or_init(|| identity)
     }
 
-    /// The serial number of the identity.
-    pub(crate) fn serial(&self) -> &str {
-        self.identity.get().map_or("", |identity| &identity.serial)
-    }
-
     /// How many sessions may work at a time.
     pub(crate) fn sessions(&self) -> u32 {
         self.state().connection.as_ref().map_or(1, |connection| connection.limit)

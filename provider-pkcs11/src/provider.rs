@@ -11,7 +11,7 @@ use provider_core::{
     ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature, Usage,
 };
 
-use crate::blob::{Check, IdentityRecord, KeyRecord, is_check_input};
+use crate::blob::{Check, Home, IdentityRecord, KeyRecord, is_check_input};
 use crate::config::Config;
 use crate::error::{Fault, Step};
 use crate::link::{Desk, Link};
@@ -23,6 +23,7 @@ use crate::{import, marker, quirks};
 #[derive(Debug)]
 pub struct Pkcs11Provider {
     link: Link,
+    home: Home,
     abilities: Abilities,
     info: Info,
     /// Held while a key is made, so that one id is looked for and made by one thread.
@@ -50,7 +51,8 @@ impl Provider for Pkcs11Provider {
             }
         };
         let info = Info { concurrency: link.sessions(), ..info };
-        let provider = Self { link, abilities, info, making: Mutex::new(()) };
+        let provider =
+            Self { link, home: identity.home(), abilities, info, making: Mutex::new(()) };
         Ok((provider, identity.encode()))
     }
 
@@ -176,12 +178,12 @@ impl Pkcs11Provider {
                 let _ = object::destroy_ours(desk.session, spec.id);
             })
         })?;
-        let serial = self.link.serial().to_owned();
-        Ok(KeyRecord { usage: spec.usage, id: spec.id, serial, check }.encode())
+        let home = self.home.clone();
+        Ok(KeyRecord { usage: spec.usage, id: spec.id, home, check }.encode())
     }
 
     fn check_value(&self, session: &Session, key: ObjectHandle, spec: &KeySpec) -> Step<Check> {
-        let input = KeyRecord::check_input(spec.usage, spec.id, self.link.serial());
+        let input = KeyRecord::check_input(spec.usage, spec.id, &self.home);
         let value = mechanism::hmac(session, key, &input)?;
         let value = value.expose().try_into().map_err(|_length| altered("a check value"))?;
         Ok(Check::Mac(value))
@@ -189,8 +191,9 @@ impl Pkcs11Provider {
 
     fn record(&self, key: KeyRef<'_>) -> Result<KeyRecord> {
         let record = KeyRecord::decode(key)?;
-        if record.serial != self.link.serial() {
-            let detail = format!("blob is of the token with serial {:?}", record.serial);
+        if record.home != self.home {
+            let serial = &record.home.serial;
+            let detail = format!("blob is of another token, with serial {serial:?}");
             return Err(ProviderError::new(ErrorKind::WrongDevice, detail));
         }
         Ok(record)
@@ -213,7 +216,7 @@ fn locate(desk: &Desk<'_>, key: KeyRef<'_>, record: &KeyRecord) -> Step<ObjectHa
     };
     match &record.check {
         Check::Mac(expected) => {
-            let input = KeyRecord::check_input(record.usage, record.id, &record.serial);
+            let input = KeyRecord::check_input(record.usage, record.id, &record.home);
             let value = mechanism::hmac(desk.session, handle, &input)?;
             constant_time::verify_slices_are_equal(value.expose(), expected)
                 .map_err(|_differs| altered("the check value of the object"))?;
