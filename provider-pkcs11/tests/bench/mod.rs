@@ -114,6 +114,10 @@ impl Outsider {
         Self { module: hsm.module_path(), slot, session }
     }
 
+    pub(crate) const fn slot(&self) -> Slot {
+        self.slot
+    }
+
     pub(crate) fn find(&self, template: &[Attribute]) -> Vec<ObjectHandle> {
         self.session.find_objects(template).unwrap()
     }
