@@ -30,21 +30,37 @@ impl Token {
         let slots = pkcs11.get_slots_with_token()?;
         if let Some(number) = uri.slot_id {
             let slot = slots.into_iter().find(|slot| slot.id() == number);
-            return Self::by_number(pkcs11, slot.ok_or_else(|| absent(uri))?);
+            return Self::by_number(pkcs11, slot.ok_or_else(|| absent(uri, &[]))?);
         }
-        // A token that cannot be read cannot be the named one.
-        let mut named = slots.into_iter().filter_map(|slot| {
-            let info = pkcs11.get_token_info(slot).ok()?;
-            (info.token_initialized() && uri.matches(&info)).then_some((slot, info))
-        });
-        let (slot, info) = named.next().ok_or_else(|| absent(uri))?;
-        if let Some((_, second)) = named.next() {
+        let mut named = Vec::new();
+        let mut seen = Vec::new();
+        for slot in slots {
+            match pkcs11.get_token_info(slot) {
+                Ok(info) if uri.matches(&info) => named.push((slot, info)),
+                Ok(info) if !info.token_initialized() => {
+                    seen.push(format!("an uninitialized one in slot {slot}"));
+                }
+                Ok(info) => seen.push(format!("{:?} ({})", info.label(), info.serial_number())),
+                // A token that cannot be read cannot be the named one.
+                Err(error) => {
+                    let error = Fault::from(error).into_error();
+                    seen.push(format!("one in slot {slot} ({})", error.detail));
+                }
+            }
+        }
+        // SoftHSM always shows one empty slot more. Not every module sets the flag, so that it only
+        // decides between several.
+        if named.iter().any(|(_, info): &(Slot, TokenInfo)| info.token_initialized()) {
+            named.retain(|(_, info)| info.token_initialized());
+        }
+        if let [(_, first), (_, second), ..] = named.as_slice() {
             return Err(Fault::Found(ProviderError::invalid(format!(
                 "{uri} names several tokens (serial {} and {}); add serial=",
-                info.serial_number(),
+                first.serial_number(),
                 second.serial_number()
             ))));
         }
+        let (slot, info) = named.pop().ok_or_else(|| absent(uri, &seen))?;
         Ok(Self { slot, info: Some(info) })
     }
 
@@ -117,7 +133,7 @@ impl Token {
             if !info.login_required() {
                 return Ok(());
             }
-            check_flags(info, &name)?;
+            PinFlags::of(info).check(&name)?;
         }
         let Some(pin) = pin else {
             if self.info.is_none() {
@@ -143,22 +159,41 @@ impl Token {
     }
 }
 
-fn check_flags(info: &TokenInfo, name: &str) -> Step<()> {
-    let (kind, why) = if info.user_pin_locked() {
-        (
-            ErrorKind::LockedOut,
-            "CKF_USER_PIN_LOCKED is set; the security officer must reset the PIN",
-        )
-    } else if info.user_pin_final_try() {
-        let why = "CKF_USER_PIN_FINAL_TRY is set, so that a wrong PIN would lock it; log in by \
-                   hand once, then retry";
-        (ErrorKind::DeviceAuth, why)
-    } else if info.user_pin_to_be_changed() {
-        (ErrorKind::DeviceAuth, "CKF_USER_PIN_TO_BE_CHANGED is set; change the PIN")
-    } else {
-        return Ok(());
-    };
-    Err(Fault::Found(ProviderError::new(kind, format!("{name}: {why}"))))
+/// What a token says of its PIN.
+struct PinFlags {
+    locked: bool,
+    final_try: bool,
+    to_be_changed: bool,
+}
+
+impl PinFlags {
+    fn of(info: &TokenInfo) -> Self {
+        Self {
+            locked: info.user_pin_locked(),
+            final_try: info.user_pin_final_try(),
+            to_be_changed: info.user_pin_to_be_changed(),
+        }
+    }
+
+    /// Whether a PIN may be shown to the token.
+    ///
+    /// # Spec
+    /// PKCS#11 3.0 section 3.2, CK_TOKEN_INFO flags.
+    fn check(&self, name: &str) -> Step<()> {
+        let (kind, why) = if self.locked {
+            let why = "CKF_USER_PIN_LOCKED is set; the security officer must reset the PIN";
+            (ErrorKind::LockedOut, why)
+        } else if self.final_try {
+            let why = "CKF_USER_PIN_FINAL_TRY is set, so that a wrong PIN would lock it; log in \
+                       by hand once, then retry";
+            (ErrorKind::DeviceAuth, why)
+        } else if self.to_be_changed {
+            (ErrorKind::DeviceAuth, "CKF_USER_PIN_TO_BE_CHANGED is set; change the PIN")
+        } else {
+            return Ok(());
+        };
+        Err(Fault::Found(ProviderError::new(kind, format!("{name}: {why}"))))
+    }
 }
 
 /// Tells a refused PIN from a login that failed otherwise.
@@ -171,10 +206,49 @@ fn refusal(fault: Fault, name: &str) -> Fault {
     Fault::PinRefused(ProviderError::new(error.kind, detail))
 }
 
-fn absent(uri: &TokenUri) -> Fault {
-    lost(&format!("C_GetSlotList: no token is {uri}"))
+fn absent(uri: &TokenUri, seen: &[String]) -> Fault {
+    let seen = if seen.is_empty() { "none".into() } else { seen.join(", ") };
+    lost(&format!("C_GetSlotList: no token is {uri}; other tokens there: {seen}"))
 }
 
 fn lost(why: &str) -> Fault {
     Fault::Lost(ProviderError::new(ErrorKind::DeviceGone, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLEAR: PinFlags = PinFlags { locked: false, final_try: false, to_be_changed: false };
+
+    fn check(flags: &PinFlags, expected: Option<(ErrorKind, &str)>) {
+        let error = flags.check("token a").err().map(Fault::into_error);
+        assert_eq!(error.as_ref().map(|error| error.kind), expected.map(|(kind, _)| kind));
+        if let (Some(error), Some((_, flag))) = (error, expected) {
+            assert!(error.detail.contains(flag), "{error}");
+        }
+    }
+
+    #[test]
+    fn token_without_a_flag_may_be_shown_a_pin() {
+        check(&CLEAR, None);
+    }
+
+    #[test]
+    fn last_try_is_left_to_people() {
+        let flags = PinFlags { final_try: true, ..CLEAR };
+        check(&flags, Some((ErrorKind::DeviceAuth, "CKF_USER_PIN_FINAL_TRY")));
+    }
+
+    #[test]
+    fn locked_token_is_locked_out() {
+        let flags = PinFlags { locked: true, final_try: true, ..CLEAR };
+        check(&flags, Some((ErrorKind::LockedOut, "CKF_USER_PIN_LOCKED")));
+    }
+
+    #[test]
+    fn pin_that_must_be_changed_is_told() {
+        let flags = PinFlags { to_be_changed: true, ..CLEAR };
+        check(&flags, Some((ErrorKind::DeviceAuth, "CKF_USER_PIN_TO_BE_CHANGED")));
+    }
 }

@@ -1,5 +1,9 @@
 //! The whole provider contract against two real modules.
-#![expect(clippy::tests_outside_test_module, reason = "integration tests")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 mod bench;
 

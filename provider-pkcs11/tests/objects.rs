@@ -1,6 +1,11 @@
 //! Objects on a real token: what protects them, what tells them from planted ones, and how many
 //! are left.
-#![expect(clippy::tests_outside_test_module, reason = "integration tests")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "integration tests, and what they share"
+)]
 
 mod bench;
 

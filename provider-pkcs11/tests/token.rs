@@ -1,5 +1,9 @@
 //! Tokens that go away, come back, are exchanged, or refuse a PIN: on a real SoftHSM.
-#![expect(clippy::tests_outside_test_module, reason = "integration tests")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 mod bench;
 
@@ -72,6 +76,33 @@ fn removed_token_is_gone_and_works_again_when_it_is_back() {
 }
 
 #[test]
+fn removed_token_is_gone_also_for_a_key_that_was_not_used_yet() {
+    on_softhsm(|hsm| {
+        let (provider, _) = open(hsm, None).unwrap();
+        let [mac, sign] = [(Usage::Mac, 1), (Usage::Sign, 2)]
+            .map(|(usage, number)| Key::generate(&provider, usage, number));
+        hsm.remove_token().unwrap();
+        assert_eq!(mac.mac(&provider).unwrap_err().kind, ErrorKind::DeviceGone);
+        let signed = provider.sign(sign.key_ref(), &[1; 32]);
+        assert_eq!(signed.unwrap_err().kind, ErrorKind::DeviceGone);
+        hsm.restore_token().unwrap();
+        mac.mac(&provider).unwrap();
+        provider.sign(sign.key_ref(), &[1; 32]).unwrap();
+    });
+}
+
+#[test]
+fn key_made_while_the_sessions_are_lost_is_made_once() {
+    on_softhsm(|hsm| {
+        let (provider, _) = open(hsm, None).unwrap();
+        Outsider::enter(hsm).close_all_sessions();
+        let key = Key::generate(&provider, Usage::Mac, 1);
+        key.mac(&provider).unwrap();
+        assert_eq!(hsm.objects().unwrap(), 2, "the marker and the key");
+    });
+}
+
+#[test]
 fn token_removed_under_many_threads_blocks_none_of_them() {
     on_softhsm(|hsm| {
         let (provider, _) = open(hsm, None).unwrap();
@@ -123,7 +154,13 @@ fn more_threads_than_sessions_wait_for_each_other() {
 #[test]
 fn absent_token_is_gone_at_open() {
     on_softhsm(|hsm| {
-        check_open(hsm, "pkcs11:token=none", pin(PIN), None, (ErrorKind::DeviceGone, "token=none"));
+        check_open(
+            hsm,
+            "pkcs11:token=none",
+            pin(PIN),
+            None,
+            (ErrorKind::DeviceGone, "there: \"edge\""),
+        );
         hsm.remove_token().unwrap();
         assert_eq!(open(hsm, None).map(drop).unwrap_err().kind, ErrorKind::DeviceGone);
         hsm.restore_token().unwrap();
@@ -228,6 +265,15 @@ fn label_of_two_tokens_is_refused() {
         hsm.add_token("edge", PIN).unwrap();
         let expected = (ErrorKind::InvalidParameter, "add serial=");
         check_open(hsm, "pkcs11:token=edge", pin(PIN), None, expected);
+    });
+}
+
+#[test]
+fn empty_slot_does_not_make_a_maker_ambiguous() {
+    on_softhsm(|hsm| {
+        let token = ("token", "pkcs11:manufacturer=SoftHSM%20project");
+        let settings = Settings::new([("module", hsm.module_path()), token]);
+        Pkcs11Provider::open(settings, pin(PIN), None).unwrap();
     });
 }
 
