@@ -133,6 +133,32 @@ fn token_removed_under_many_threads_blocks_none_of_them() {
 }
 
 #[test]
+fn instances_on_one_module_survive_each_other() {
+    on_softhsm(|hsm| {
+        hsm.add_token("other", PIN).unwrap();
+        let other = || {
+            let token = ("token", "pkcs11:token=other");
+            let settings = Settings::new([("module", hsm.module_path()), token]);
+            Pkcs11Provider::open(settings, pin(PIN), None).unwrap().0
+        };
+        let (one, two) = (open(hsm, None).unwrap().0, other());
+        let of_one = Key::generate(&one, Usage::Mac, 1);
+        let of_two = Key::generate(&two, Usage::Mac, 1);
+        let [before_one, before_two] = [of_one.mac(&one).unwrap(), of_two.mac(&two).unwrap()];
+        // The first initializes the module anew: session numbers begin again, and those of the
+        // second may now be the first one's.
+        hsm.remove_token().unwrap();
+        assert_eq!(of_one.mac(&one).unwrap_err().kind, ErrorKind::DeviceGone);
+        hsm.restore_token().unwrap();
+        assert_eq!(of_one.mac(&one), Ok(before_one.clone()));
+        assert_eq!(of_two.mac(&two), Ok(before_two));
+        // Closing one leaves the module to the other.
+        drop(two);
+        assert_eq!(of_one.mac(&one), Ok(before_one));
+    });
+}
+
+#[test]
 fn more_threads_than_sessions_wait_for_each_other() {
     on_softhsm(|hsm| {
         let entries = settings(hsm);
