@@ -1,4 +1,5 @@
 //! The Sealhost daemon.
 
+pub mod config;
 pub mod plugin;
 pub mod registry;
