@@ -3,6 +3,7 @@
 use super::*;
 
 mod content;
+mod page;
 mod provider;
 mod reload;
 mod robust;
