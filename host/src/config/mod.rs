@@ -106,6 +106,9 @@ pub enum SecretSource {
     Credential(String),
     /// An envelope that this host unseals, `sealed:/PATH`.
     Sealed(PathBuf),
+    /// 32 random bytes that the host makes at the provider's first opening and keeps in the state
+    /// directory, `generated`.
+    Generated,
 }
 
 /// Which provider a new key version goes to.

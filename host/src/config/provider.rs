@@ -86,20 +86,33 @@ fn read(
     let environment = environment(&mut section, isolation);
     let deadlines = section.table("deadlines").and_then(deadlines);
     section.finish();
-    let (settings, secrets) = settings?;
+    let (settings, mut secrets) = settings?;
+    let (name, path) = (name?, path?);
+    add_root(&path, &mut secrets);
     Ok(ProviderConfig {
-        name: name?,
         source: PluginSource {
-            path: path?,
+            provider: name.to_string(),
+            path,
             sha256: sha256?,
             isolation: isolation?,
             environment: environment?,
         },
+        name,
         protection: protection?,
         settings,
         secrets,
         deadlines: deadlines?,
     })
+}
+
+/// Our own software provider needs a root key; unless told where to read it, the host makes one.
+fn add_root(plugin: &Path, secrets: &mut Vec<(String, SecretSource)>) {
+    const ROOT: &str = "root";
+    let is_soft = plugin.file_name().is_some_and(|name| name == "libprovider_soft.so");
+    if is_soft && !secrets.iter().any(|(name, _)| name == ROOT) {
+        secrets.push((ROOT.to_owned(), SecretSource::Generated));
+        secrets.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
 }
 
 /// How a file names a plugin.

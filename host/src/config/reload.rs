@@ -48,8 +48,9 @@ fn same_provider(new: &ProviderConfig, running: &ProviderConfig) -> bool {
 }
 
 fn same_source(new: &PluginSource, running: &PluginSource) -> bool {
-    let PluginSource { path, sha256, isolation, environment } = new;
-    *path == running.path
+    let PluginSource { provider, path, sha256, isolation, environment } = new;
+    *provider == running.provider
+        && *path == running.path
         && *sha256 == running.sha256
         && *isolation == running.isolation
         && *environment == running.environment

@@ -136,6 +136,9 @@ fn byte(high: u8, low: u8) -> Option<u8> {
 /// # Spec
 /// Names of credentials: systemd.exec(5), `LoadCredential=`.
 pub(super) fn source(value: &Value) -> Result<SecretSource, Problem> {
+    if any_text(value)? == "generated" {
+        return Ok(SecretSource::Generated);
+    }
     let (scheme, rest) = any_text(value)?.split_once(':').ok_or(Problem::Source)?;
     let path = || absolute(rest).map_err(|_secret| Problem::Source);
     match scheme {

@@ -1,8 +1,8 @@
 //! The plugin room: loading provider plugins, calling them, and keeping their faults away from
 //! the host. It knows nothing of rules or requests.
 //!
-//! A plugin runs in a worker process ([`process`], [`worker`]) or, for trusted code, in this one
-//! ([`inline`]). Both show the same face, [`Link`]: one [`Call`] in, one [`Answer`] out.
+//! A plugin runs in a worker process (`process`, `worker`) or, for trusted code, in this one
+//! (`inline`). Both show the same face, [`Link`]: one [`Call`] in, one [`Answer`] out.
 
 mod check;
 mod ffi;
@@ -28,6 +28,8 @@ pub use spawner::{Spawner, WORKER_ARGUMENT};
 /// Where a plugin is and how it is run.
 #[derive(Clone, Debug)]
 pub struct PluginSource {
+    /// The provider that it is for, as the configuration names it.
+    pub provider: String,
     /// Absolute path of the library.
     pub path: PathBuf,
     /// SHA-256 that the file must have, when the operator pinned one.

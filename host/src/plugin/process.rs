@@ -84,7 +84,7 @@ pub(super) async fn open(
         .map_err(|error| gone("settings or secrets are too long", &error))?;
     let packet = Zeroizing::new(packet);
 
-    let child = spawner.spawn(theirs, source.environment.clone()).await;
+    let child = spawner.spawn(source.provider.clone(), theirs, source.environment.clone()).await;
     let mut child = Unopened {
         child: Some(child.map_err(|error| gone("cannot start", &error))?),
         spawner: Arc::clone(spawner),

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -24,6 +25,7 @@ const ALLOCATOR: (&str, &str) =
     ("GLIBC_TUNABLES", "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0");
 
 struct Job {
+    provider: String,
     socket: OwnedFd,
     environment: Vec<(String, String)>,
     done: oneshot::Sender<io::Result<Child>>,
@@ -46,21 +48,23 @@ impl Spawner {
         std::thread::Builder::new().name("spawner".into()).spawn(move || {
             for job in queue {
                 // A host that stopped waiting drops the child unreaped only when it is ending.
-                let _ = job.done.send(spawn(job.socket, &job.environment));
+                let _ = job.done.send(spawn(&job.provider, job.socket, &job.environment));
             }
         })?;
         Ok(Self { jobs, reapers: Mutex::default() })
     }
 
-    /// Starts a worker with `socket` as its standard input and nothing of our environment.
+    /// Starts a worker with `socket` as its standard input and nothing of our environment; the
+    /// provider's name is its argument, for people who look at the processes.
     pub(super) async fn spawn(
         &self,
+        provider: String,
         socket: OwnedFd,
         environment: Vec<(String, String)>,
     ) -> io::Result<Child> {
         let (done, started) = oneshot::channel();
         let ended = || io::Error::other("the spawner thread has ended");
-        self.jobs.send(Job { socket, environment, done }).map_err(|_closed| ended())?;
+        self.jobs.send(Job { provider, socket, environment, done }).map_err(|_closed| ended())?;
         started.await.map_err(|_closed| ended())?
     }
 
@@ -84,7 +88,7 @@ impl Spawner {
         reapers.extend(reaper.ok());
     }
 
-    /// Waits until every worker given to [`reap`](Self::reap) has ended.
+    /// Waits until every worker that was given up has ended.
     pub fn wait_for_workers(&self) {
         let reapers =
             std::mem::take(&mut *self.reapers.lock().unwrap_or_else(PoisonError::into_inner));
@@ -95,9 +99,10 @@ impl Spawner {
     }
 }
 
-fn spawn(socket: OwnedFd, environment: &[(String, String)]) -> io::Result<Child> {
+fn spawn(provider: &str, socket: OwnedFd, environment: &[(String, String)]) -> io::Result<Child> {
     Command::new("/proc/self/exe")
-        .arg(WORKER_ARGUMENT)
+        .arg0("sealhost")
+        .args([WORKER_ARGUMENT, provider])
         .env_clear()
         .envs([ALLOCATOR])
         .envs(environment.iter().map(|(key, value)| (key, value)))

@@ -18,6 +18,8 @@ use super::{CallError, ffi, perform};
 /// Runs this process as a worker until its socket is closed.
 #[must_use]
 pub fn run() -> ExitCode {
+    // The program's file is named differently where it is started by way of /proc.
+    let _unnamed = rustix::thread::set_name(c"sealhost-worker");
     // The host may have died between starting us and this line; the check below sees that.
     let bound =
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));

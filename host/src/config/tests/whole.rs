@@ -89,6 +89,7 @@ fn provider(name: &str, path: &str) -> ProviderConfig {
     ProviderConfig {
         name: super::name(name),
         source: PluginSource {
+            provider: name.into(),
             path: path.into(),
             sha256: None,
             isolation: Isolation::Process,
@@ -121,6 +122,7 @@ fn example() -> Config {
     let hsm = ProviderConfig {
         name: name("hsm"),
         source: PluginSource {
+            provider: "hsm".into(),
             path: "/usr/lib/sealhost/libprovider_pkcs11.so".into(),
             sha256: Some(std::array::from_fn(|index| u8::try_from(index).unwrap())),
             isolation: Isolation::Process,
@@ -196,10 +198,12 @@ fn example_is_read_in_full() {
 
 #[test]
 fn shortest_file_has_every_default() {
+    let mut soft = provider("soft", "/usr/lib/libprovider_soft.so");
+    soft.secrets = vec![("root".into(), SecretSource::Generated)];
     let expected = Config {
         listen: Endpoint { path: "/run/sealhost.sock".into(), mode: 0o660, group: None },
         state_dir: "/var/lib/sealhost".into(),
-        providers: vec![provider("soft", "/usr/lib/libprovider_soft.so")],
+        providers: vec![soft],
         selection: Selection {
             order: vec![name("soft")],
             floor: Protection::Hardware,

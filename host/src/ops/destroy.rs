@@ -1,0 +1,48 @@
+//! Destroys a key: every version, on its device, and then in the registry.
+
+use std::sync::Arc;
+
+use wire::api::DestroyReply;
+use wire::code::{Code, Fault};
+use wire::name::KeyName;
+
+use super::Job;
+use super::version::{settle, write};
+use crate::error::{Failure, HostError};
+use crate::registry::{Key, Stage};
+use crate::reply::Reply;
+
+pub(super) async fn destroy(
+    job: &Job<'_>,
+    name: &KeyName,
+    confirm: Option<&KeyName>,
+) -> Result<Reply, HostError> {
+    if confirm != Some(name) {
+        let detail = "confirm must repeat the key's name: ?confirm=NAME";
+        return Err(Failure::Decode(Fault::new(Code::Invalid, detail)).into());
+    }
+    let _change = job.host.changes.of(name).await;
+    let key = settle(job, name).await?.filter(|key| key.exists());
+    let key = key.ok_or(Failure::NotFound("there is no such key"))?;
+
+    // Half a destruction helps nobody: all the devices must be there.
+    for version in key.live_versions() {
+        let provider = job.host.router.provider(&version.provider)?;
+        if !provider.is_working() {
+            let down = format!("provider {} holds a version and is down", version.provider);
+            return Err(HostError::from(Failure::Unavailable(down)).at(&version.provider));
+        }
+    }
+    let destroyed: Vec<_> = key.live_versions().map(|version| version.number).collect();
+    let mut condemned = Key::clone(&key);
+    for version in &mut condemned.versions {
+        if version.stage == Stage::Live {
+            version.stage = Stage::Destroying;
+        }
+    }
+    let condemned = write(job, Some(Arc::clone(&key)), condemned).await?;
+    drop(condemned);
+    settle(job, name).await?;
+    let destroyed = destroyed.into_iter().rev().collect();
+    Ok(Reply::Destroyed(DestroyReply { key: name.clone(), destroyed }))
+}

@@ -1,0 +1,319 @@
+//! The line. A request that a front-end decoded walks it once, in this order, and never turns
+//! back:
+//!
+//! ```text
+//! decode -> authenticate -> authorize -> route -> plugin -> hardware -> audit -> encode
+//! ```
+//!
+//! Each stage hands the next a proof that only it can make: `Principal` (who the kernel says is
+//! there), `Authorized` (a rule allows it), `Recorded` (the audit has it). So no request reaches a
+//! provider unauthorized, and no reply reaches a front-end unrecorded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use daemon::audit::{AuditError, AuditWriter, Recorded};
+use daemon::clock::Clock;
+use daemon::limit::ConnectionPermit;
+use daemon::peer::Principal;
+use daemon::rules::RuleBook;
+use wire::audit::{Counts, Kind, Outcome, Record};
+use wire::code::Code;
+use wire::name::{KeyName, ProviderName};
+
+use crate::changes::Changes;
+use crate::error::{Failure, HostError};
+use crate::metrics::Metrics;
+use crate::ops::{self, Job};
+use crate::registry::Registry;
+use crate::reply::{Reply, Used};
+use crate::request::Request;
+use crate::router::Router;
+
+/// Everything that requests work with.
+#[derive(Debug)]
+pub struct Host {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) router: Arc<Router>,
+    pub(crate) rules: RuleBook,
+    pub(crate) audit: Arc<AuditWriter>,
+    pub(crate) metrics: Metrics,
+    pub(crate) changes: Changes,
+    pub(crate) clock: Clock,
+    pub(crate) started_at: String,
+    /// Where this run's request ids begin.
+    first_request: u64,
+    requests: AtomicU64,
+}
+
+/// Who asks, for as long as the connection lives.
+#[derive(Debug)]
+pub struct Caller {
+    /// Who the kernel says it is.
+    pub principal: Principal,
+    /// Its place among the connections.
+    pub permit: ConnectionPermit,
+}
+
+/// What comes back from the line.
+#[derive(Debug)]
+pub struct Answered {
+    /// The id by which reply and audit name the request.
+    pub request_id: String,
+    /// The reply, with the proof that it is recorded; a failure may be about the record itself.
+    pub outcome: Result<(Reply, Recorded), HostError>,
+}
+
+impl Host {
+    /// Brings everything together. `first_request` is random, so that ids of two runs differ.
+    #[must_use]
+    pub fn new(
+        registry: Arc<Registry>,
+        router: Arc<Router>,
+        rules: RuleBook,
+        audit: Arc<AuditWriter>,
+        clock: Clock,
+        first_request: u64,
+    ) -> Self {
+        Self {
+            registry,
+            router,
+            rules,
+            audit,
+            metrics: Metrics::new(),
+            changes: Changes::default(),
+            started_at: clock.now_text(),
+            clock,
+            first_request,
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Walks the line with a request, or with the reason why there is none.
+    pub async fn answer(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        asked: Result<Request, HostError>,
+    ) -> Answered {
+        let line =
+            Line { host: Arc::clone(self), caller: Arc::clone(caller), begun: Instant::now() };
+        match asked {
+            // A change is carried through even when its caller goes away.
+            Ok(request) if request.changes_a_key() => {
+                let request_id = self.next_request_id();
+                let id = request_id.clone();
+                let carried = tokio::spawn(async move { line.walk(id, Ok(request)).await });
+                let lost = |_panicked| HostError::from(Failure::Bug("a key change panicked"));
+                match carried.await.map_err(lost) {
+                    Ok(answered) => answered,
+                    Err(error) => Answered { request_id, outcome: Err(error) },
+                }
+            }
+            asked => line.walk(self.next_request_id(), asked).await,
+        }
+    }
+
+    /// Writes, before a key is changed, that it will be; it is on the disk when this returns.
+    pub(crate) async fn record_intent(
+        &self,
+        job: &Job<'_>,
+        operation: &'static str,
+    ) -> Result<(), HostError> {
+        self.record_change(job, Kind::Intent, operation, &Used::default(), None).await
+    }
+
+    /// Writes how a change that a request implied went.
+    pub(crate) async fn record_outcome(
+        &self,
+        job: &Job<'_>,
+        operation: &'static str,
+        used: &Used,
+        error: Option<&HostError>,
+    ) -> Result<(), HostError> {
+        let outcome = error.map_or(Outcome::Ok, |error| Outcome::Failed(error.code()));
+        self.record_change(job, Kind::Outcome, operation, used, Some(outcome)).await
+    }
+
+    async fn record_change(
+        &self,
+        job: &Job<'_>,
+        kind: Kind,
+        operation: &'static str,
+        used: &Used,
+        outcome: Option<Outcome>,
+    ) -> Result<(), HostError> {
+        let audit = Arc::clone(&self.audit);
+        let (time, generation) = (self.clock.now_text(), self.registry.generation());
+        let principal = job.authorized.principal().into();
+        let request = job.request_id.to_owned();
+        let key = job.authorized.key().map(str::to_owned);
+        let used = used.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let record = Record {
+                request: Some(&request),
+                principal: Some(principal),
+                operation: Some(operation),
+                key: key.as_deref(),
+                version: used.version,
+                provider: used.provider.as_ref().map(ProviderName::as_str),
+                protection: used.protection,
+                origin: used.origin,
+                fallback: used.fallback,
+                outcome,
+                ..Record::new(kind, &time, generation)
+            };
+            audit.append_synced(&record).map(drop)
+        });
+        let written = written.await.map_err(|_panicked| Failure::Bug("the audit panicked"))?;
+        Ok(written.map_err(|error| audit_failure(&error))?)
+    }
+
+    fn next_request_id(&self) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}", self.first_request.wrapping_add(number))
+    }
+}
+
+/// One walk of the line.
+struct Line {
+    host: Arc<Host>,
+    caller: Arc<Caller>,
+    begun: Instant,
+}
+
+impl Line {
+    async fn walk(self, request_id: String, asked: Result<Request, HostError>) -> Answered {
+        let mut used = Used::default();
+        let mut intended = false;
+        let (operation, key, result) = match asked {
+            Ok(request) => {
+                let done = self.perform(&request_id, &request, &mut used, &mut intended).await;
+                let key = request.key().cloned();
+                let done = match (done, &key) {
+                    (Err(error), Some(key)) => Err(error.of(key)),
+                    (done, _) => done,
+                };
+                (Some(request.operation()), key, done.map(|reply| (reply, request)))
+            }
+            Err(error) => (None, error.key.clone(), Err(error)),
+        };
+        let code = result.as_ref().err().map(HostError::code);
+        self.host.metrics.count(operation, code, self.begun.elapsed());
+        if let Err(error) = &result {
+            log_failure(&request_id, operation, error);
+        }
+        let about = About { request_id: &request_id, operation, key: key.as_ref(), intended };
+        let recorded = match &result {
+            Ok((_, request)) => match request.exempt_from_audit() {
+                Some(reason) => Ok(Recorded::exempt(reason)),
+                None => self.record(&about, &used, code),
+            },
+            Err(_) => self.record(&about, &used, code),
+        };
+        let outcome = match (result, recorded) {
+            (Ok((reply, _)), Ok(recorded)) => Ok((reply, recorded)),
+            (Err(error), Ok(_)) => Err(error),
+            // No record, no reply: what was computed is dropped here.
+            (_, Err(error)) => {
+                tracing::error!(request = %request_id, %error, "audit cannot be written");
+                self.host.metrics.count_audit_failure();
+                Err(audit_failure(&error).into())
+            }
+        };
+        Answered { request_id, outcome }
+    }
+
+    async fn perform(
+        &self,
+        request_id: &str,
+        request: &Request,
+        used: &mut Used,
+        intended: &mut bool,
+    ) -> Result<Reply, HostError> {
+        let _place = self.caller.permit.request().map_err(Failure::Busy)?;
+        let rules = self.host.rules.current();
+        let key = request.key().map(KeyName::as_str);
+        let authorized = rules.authorize(&self.caller.principal, request.operation(), key)?;
+        let job = Job { host: &self.host, authorized, request_id };
+        if request.changes_a_key() {
+            self.host.record_intent(&job, request.operation()).await?;
+            *intended = true;
+        }
+        ops::perform(&job, request, used).await
+    }
+
+    /// Writes the one record of the request.
+    fn record(
+        &self,
+        about: &About<'_>,
+        used: &Used,
+        code: Option<Code>,
+    ) -> Result<Recorded, AuditError> {
+        let time = self.host.clock.now_text();
+        let kind = if about.intended { Kind::Outcome } else { Kind::Request };
+        let micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let record = Record {
+            request: Some(about.request_id),
+            principal: Some((&self.caller.principal).into()),
+            operation: about.operation,
+            key: about.key.map(KeyName::as_str),
+            version: used.version,
+            provider: used.provider.as_ref().map(ProviderName::as_str),
+            protection: used.protection,
+            origin: used.origin,
+            fallback: used.fallback,
+            outcome: Some(code.map_or(Outcome::Ok, Outcome::Failed)),
+            duration_us: Some(micros),
+            items: used
+                .items
+                .map(|(total, failed)| Counts { total: count(total), failed: count(failed) }),
+            ..Record::new(kind, &time, self.host.registry.generation())
+        };
+        match code {
+            _ if about.intended => {
+                tokio::task::block_in_place(|| self.host.audit.append_synced(&record))
+            }
+            Some(Code::Denied | Code::Malformed | Code::Busy) => {
+                self.host.audit.append_refusal(&record)
+            }
+            _ => self.host.audit.append(&record),
+        }
+    }
+}
+
+/// What a record is about.
+struct About<'a> {
+    request_id: &'a str,
+    operation: Option<&'static str>,
+    key: Option<&'a KeyName>,
+    /// Whether an intent was written, which an outcome must follow.
+    intended: bool,
+}
+
+fn audit_failure(error: &AuditError) -> Failure {
+    Failure::Audit(error.to_string())
+}
+
+/// What the operator must know of a failed request; key names stand in the audit only.
+fn log_failure(request: &str, operation: Option<&'static str>, error: &HostError) {
+    let provider = error.provider.as_ref().map(ProviderName::as_str);
+    match error.code() {
+        Code::Internal => tracing::error!(request, operation, provider, %error, "request failed"),
+        Code::Unavailable | Code::Timeout | Code::LockedOut | Code::WrongDevice => {
+            tracing::warn!(request, operation, provider, %error, "request failed");
+        }
+        Code::Malformed
+        | Code::Invalid
+        | Code::Unsupported
+        | Code::WrongUsage
+        | Code::Integrity
+        | Code::Denied
+        | Code::NotFound
+        | Code::Conflict
+        | Code::StateMismatch
+        | Code::TooLarge
+        | Code::Busy => tracing::debug!(request, operation, provider, %error, "request refused"),
+    }
+}

@@ -1,0 +1,132 @@
+//! Everything that can be asked of the host. Front-ends turn bytes into one of these; nothing
+//! behind them knows how it was written.
+
+use daemon::audit::Exempt;
+use wire::api::{
+    CreateRequest, ImportRequest, MacItem, OneOrItems, RandomRequest, RewrapItem, SealItem,
+    SignRequest, UnsealItem, VerifyRequest,
+};
+use wire::name::{KeyName, ProviderName};
+
+/// One request.
+#[derive(Debug)]
+pub enum Request {
+    /// Make a key.
+    Create(KeyName, CreateRequest),
+    /// Import a MAC key.
+    Import(KeyName, ImportRequest),
+    /// Describe a key.
+    Show(KeyName),
+    /// Describe all keys that the caller may see.
+    List,
+    /// Make a new version of a key.
+    Rotate(KeyName),
+    /// Destroy a key; the name stands twice, so that a slip does not.
+    Destroy(KeyName, Option<KeyName>),
+    /// Seal plaintexts.
+    Seal(KeyName, OneOrItems<SealItem>),
+    /// Unseal envelopes.
+    Unseal(KeyName, OneOrItems<UnsealItem>),
+    /// Move envelopes to the active version.
+    Rewrap(KeyName, OneOrItems<RewrapItem>),
+    /// Compute MACs.
+    Mac(KeyName, OneOrItems<MacItem>),
+    /// Check a MAC.
+    Verify(KeyName, VerifyRequest),
+    /// Sign a digest.
+    Sign(KeyName, SignRequest),
+    /// Tell a public key, of the version named or the active one.
+    Public(KeyName, Option<u32>),
+    /// Draw random bytes.
+    Random(RandomRequest),
+    /// Describe the host.
+    Status,
+    /// Describe the providers.
+    Providers,
+    /// Try a provider again, a refused PIN included.
+    Retry(ProviderName),
+    /// Count what was done.
+    Metrics,
+}
+
+impl Request {
+    /// The operation, as rules and audit call it.
+    #[must_use]
+    pub const fn operation(&self) -> &'static str {
+        match self {
+            Self::Create(..) => "create",
+            Self::Import(..) => "import",
+            Self::Show(_) => "show",
+            Self::List => "list",
+            Self::Rotate(_) => "rotate",
+            Self::Destroy(..) => "destroy",
+            Self::Seal(..) => "seal",
+            Self::Unseal(..) => "unseal",
+            Self::Rewrap(..) => "rewrap",
+            Self::Mac(..) => "mac",
+            Self::Verify(..) => "verify",
+            Self::Sign(..) => "sign",
+            Self::Public(..) => "public",
+            Self::Random(_) => "random",
+            Self::Status => "status",
+            Self::Providers => "providers",
+            Self::Retry(_) => "retry",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// The key that it is about.
+    #[must_use]
+    pub const fn key(&self) -> Option<&KeyName> {
+        match self {
+            Self::Create(key, _)
+            | Self::Import(key, _)
+            | Self::Show(key)
+            | Self::Rotate(key)
+            | Self::Destroy(key, _)
+            | Self::Seal(key, _)
+            | Self::Unseal(key, _)
+            | Self::Rewrap(key, _)
+            | Self::Mac(key, _)
+            | Self::Verify(key, _)
+            | Self::Sign(key, _)
+            | Self::Public(key, _) => Some(key),
+            Self::List
+            | Self::Random(_)
+            | Self::Status
+            | Self::Providers
+            | Self::Retry(_)
+            | Self::Metrics => None,
+        }
+    }
+
+    /// Whether it changes a key, so that the audit says so before it is done.
+    #[must_use]
+    pub const fn changes_a_key(&self) -> bool {
+        matches!(self, Self::Create(..) | Self::Import(..) | Self::Rotate(_) | Self::Destroy(..))
+    }
+
+    /// Why it leaves no audit record when it succeeds; `None` for what must leave one.
+    #[must_use]
+    pub const fn exempt_from_audit(&self) -> Option<Exempt> {
+        match self {
+            Self::Status | Self::Providers => Some(Exempt::Status),
+            Self::Metrics => Some(Exempt::Metrics),
+            Self::Create(..)
+            | Self::Import(..)
+            | Self::Show(_)
+            | Self::List
+            | Self::Rotate(_)
+            | Self::Destroy(..)
+            | Self::Seal(..)
+            | Self::Unseal(..)
+            | Self::Rewrap(..)
+            | Self::Mac(..)
+            | Self::Verify(..)
+            | Self::Sign(..)
+            | Self::Public(..)
+            | Self::Random(_)
+            | Self::Retry(_) => None,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Opening an instance: secrets, worker, self test, record key, and whatever a crash left over.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use provider_core::{Algorithm, ErrorKind, KeyId, KeySpec, Usage};
+use wire::name::{KeyName, ProviderName};
+
+use super::Router;
+use super::provider::{Availability, Provider};
+use super::secrets::SecretError;
+use crate::config::SecretSource;
+use crate::plugin::{Answer, Call, CallError, DeviceKey, Link};
+use crate::registry::{
+    Instance, Key, RecordKey, RecordKeyName, RegistryError, Stage, Version, record_key_input,
+};
+
+/// Why an instance did not open.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    #[error("its PIN was refused before ({0}); correct it and run: sealctl provider retry NAME")]
+    PinWasRefused(String),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error("{0}")]
+    Unexpected(&'static str),
+}
+
+/// Is told of every change that a crash left over and that opening completed.
+pub trait RecoveryLog: Send + Sync + std::fmt::Debug {
+    /// A version was undone or its destruction completed.
+    ///
+    /// # Errors
+    /// A reason not to go on: the record cannot be written.
+    fn recovered(&self, key: &KeyName, version: &Version, generation: u64) -> Result<(), String>;
+}
+
+impl Router {
+    /// Tries once to open an instance, and admits it to the registry.
+    pub(super) async fn open_once(
+        &self,
+        provider: &Provider,
+        log: &dyn RecoveryLog,
+    ) -> Result<Arc<Link>, OpenError> {
+        let name = provider.name();
+        if let Some(reason) = self.registry.refused_pin(name)? {
+            return Err(OpenError::PinWasRefused(reason));
+        }
+        let known = self.registry.instance(name);
+        let secrets = self.secrets_of(provider).await?;
+        let opened = Link::open(
+            &provider.config.source,
+            &self.spawner,
+            provider.config.settings.clone(),
+            secrets,
+            known.as_ref().map(|instance| instance.identity.clone()),
+            provider.config.deadlines,
+        );
+        let link = match opened.await {
+            Ok(link) => link,
+            Err(error) => {
+                self.remember_refusal(provider, &error)?;
+                return Err(error.into());
+            }
+        };
+        link.call(Call::SelfTest).await?;
+        match known {
+            Some(instance) => {
+                let key = self.record_key(&link, &instance.record_key).await?;
+                self.registry.attach(name, key)?;
+            }
+            None => self.add_instance(name, &link).await?,
+        }
+        self.complete_leftovers(name, &link, log).await?;
+        Ok(Arc::new(link))
+    }
+
+    /// A refused PIN is not tried again until an operator says so: tokens lock after a few.
+    fn remember_refusal(&self, provider: &Provider, error: &CallError) -> Result<(), OpenError> {
+        let refused = match error {
+            CallError::Provider(error) => error.kind == ErrorKind::DeviceAuth,
+            CallError::Busy | CallError::Timeout(_) | CallError::Gone(_) | CallError::Plugin(_) => {
+                false
+            }
+        };
+        let has_pin =
+            provider.config.secrets.iter().any(|(_, source)| *source != SecretSource::Generated);
+        if refused && has_pin {
+            let reason = format!("{}: {error}", self.clock.now_text());
+            self.registry.set_refused_pin(provider.name(), Some(&reason))?;
+        }
+        Ok(())
+    }
+
+    /// Records an instance at its first opening. Its internal key has an id that follows from the
+    /// registry and the name, so that what a crash left behind is found and replaced.
+    async fn add_instance(&self, name: &ProviderName, link: &Link) -> Result<(), OpenError> {
+        let id = internal_key_id(self.registry.id(), name);
+        let left_behind = DeviceKey { usage: Usage::Seal, id, blob: Arc::from([]) };
+        link.call(Call::Destroy(left_behind)).await?;
+        let spec =
+            KeySpec { usage: Usage::Seal, algorithm: Algorithm::HmacSha256, id, state: None };
+        let Answer::Blob(blob) = link.call(Call::Generate(spec)).await? else {
+            return Err(OpenError::Unexpected("generate did not answer with a blob"));
+        };
+        let record_key = RecordKeyName { id, blob };
+        let key = self.record_key(link, &record_key).await?;
+        let identity = link.identity().clone();
+        let instance = Instance { name: name.clone(), identity, record_key };
+        self.registry.add_instance(&instance, key)?;
+        Ok(())
+    }
+
+    async fn record_key(&self, link: &Link, key: &RecordKeyName) -> Result<RecordKey, OpenError> {
+        let blob = Arc::from(&key.blob.0[..]);
+        let key = DeviceKey { usage: Usage::Seal, id: key.id, blob };
+        let input = record_key_input(self.registry.id());
+        let Answer::Mac(mac) = link.call(Call::Mac(key, input)).await? else {
+            return Err(OpenError::Unexpected("mac did not answer with a mac"));
+        };
+        Ok(RecordKey::from_device_mac(mac.expose()))
+    }
+
+    /// Undoes versions that were being made, and completes destructions, that a crash cut short.
+    async fn complete_leftovers(
+        &self,
+        name: &ProviderName,
+        link: &Link,
+        log: &dyn RecoveryLog,
+    ) -> Result<(), OpenError> {
+        for (key_name, version) in self.registry.leftovers(name) {
+            let Some(key) = self.registry.key(&key_name) else { continue };
+            let device_key = DeviceKey {
+                usage: crate::convert::usage(key.terms.usage),
+                id: version.id,
+                blob: Arc::clone(&version.blob),
+            };
+            link.call(Call::Destroy(device_key)).await?;
+            let generation = self.registry.put_key(Some(&key), settled(&key, version.number))?;
+            tracing::warn!(key = %key_name, version = version.number, "completed a change that was cut short");
+            let told = log.recovered(&key_name, &version, generation);
+            told.map_err(|_reason| OpenError::Unexpected("the audit cannot be written"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A key after one of its unfinished versions was removed from its device: a version that was
+/// being made is forgotten, one that was being destroyed is destroyed.
+pub(crate) fn settled(key: &Key, number: u32) -> Key {
+    let mut after = key.clone();
+    after.versions.retain(|version| version.number != number || version.stage != Stage::Creating);
+    for version in &mut after.versions {
+        if version.number == number {
+            version.stage = Stage::Destroyed;
+            version.blob = Arc::from([]);
+        }
+    }
+    after
+}
+
+impl OpenError {
+    /// How the instance is to be shown after this.
+    pub(super) fn availability(&self, known: bool) -> (Availability, bool) {
+        let gone = match self {
+            Self::Call(CallError::Timeout(_)) => true,
+            Self::Call(error) => error.is_gone(),
+            Self::PinWasRefused(_) | Self::Secret(_) | Self::Registry(_) | Self::Unexpected(_) => {
+                false
+            }
+        };
+        let reason = self.to_string();
+        if gone && !known {
+            (Availability::Absent(reason), gone)
+        } else {
+            (Availability::Down(reason), gone)
+        }
+    }
+}
+
+fn internal_key_id(registry: &[u8], name: &ProviderName) -> KeyId {
+    let text = [b"sealhost/internal-key/1/", registry, name.as_str().as_bytes()].concat();
+    let digest = digest::digest(&digest::SHA256, &text);
+    let mut id = [0; 16];
+    id.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    KeyId(id)
+}

@@ -1,0 +1,262 @@
+//! One provider instance as the router sees it: open, opening, absent or down, and since when it
+//! is gone.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use provider_core::Info;
+use tokio::sync::{Notify, watch};
+use wire::api::{Protection, ProviderState, ProviderStatus};
+use wire::name::ProviderName;
+
+use crate::config::ProviderConfig;
+use crate::convert;
+use crate::error::{Failure, HostError};
+use crate::plugin::{Answer, Call, Link};
+
+/// A provider instance.
+#[derive(Debug)]
+pub struct Provider {
+    pub(super) config: ProviderConfig,
+    state: RwLock<State>,
+    /// Since when its device or worker is gone; `None` while it works or only refuses.
+    gone_since: Mutex<Option<Instant>>,
+    /// Told when the device of an open link is gone, so that somebody asks after it.
+    pub(super) gone: Notify,
+    /// Told when an operator wants another try now.
+    pub(super) retry: Notify,
+    /// How many tries at opening have ended.
+    pub(super) tries: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    availability: Availability,
+    since: String,
+    /// What its last opening said.
+    info: Option<Info>,
+}
+
+/// Whether an instance can be used.
+#[derive(Clone, Debug)]
+pub(super) enum Availability {
+    /// A try is under way, and nothing is known yet.
+    Opening,
+    /// It answers.
+    Open(Arc<Link>),
+    /// It was never opened on this host, and is not there.
+    Absent(String),
+    /// It was opened before and is not there now, or is there and refuses.
+    Down(String),
+}
+
+impl Provider {
+    pub(super) fn new(config: ProviderConfig, now: String) -> Self {
+        let state = State { availability: Availability::Opening, since: now, info: None };
+        Self {
+            config,
+            state: RwLock::new(state),
+            gone_since: Mutex::new(None),
+            gone: Notify::new(),
+            retry: Notify::new(),
+            tries: watch::Sender::new(0),
+        }
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(&self) -> &ProviderName {
+        &self.config.name
+    }
+
+    /// Makes a call.
+    ///
+    /// # Errors
+    /// `Unavailable` where it is not open, or what the call failed with; about this provider.
+    pub async fn call(&self, call: Call) -> Result<Answer, HostError> {
+        let link = self.link()?;
+        match link.call(call).await {
+            Ok(answer) => {
+                self.note_alive();
+                Ok(answer)
+            }
+            Err(error) => {
+                if error.is_gone() {
+                    self.note_gone();
+                }
+                tracing::warn!(provider = %self.name(), %error, "provider call failed");
+                Err(HostError::from(Failure::Call(error)).at(self.name()))
+            }
+        }
+    }
+
+    /// The open link.
+    pub(super) fn link(&self) -> Result<Arc<Link>, HostError> {
+        let reason = match &self.read().availability {
+            Availability::Open(link) => return Ok(Arc::clone(link)),
+            Availability::Opening => "is being opened".to_owned(),
+            Availability::Absent(_) => "is not there".to_owned(),
+            Availability::Down(_) => "is down".to_owned(),
+        };
+        let name = self.name();
+        let text = format!("provider {name} {reason}; see GET /v1/providers");
+        Err(HostError::from(Failure::Unavailable(text)).at(name))
+    }
+
+    /// Whether it is open and its device answered last.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        matches!(self.read().availability, Availability::Open(_)) && self.gone_for().is_none()
+    }
+
+    /// For how long its device or worker has been gone.
+    #[must_use]
+    pub fn gone_for(&self) -> Option<Duration> {
+        self.gone_since().map(|since| since.elapsed())
+    }
+
+    /// What stands behind its keys: as the operator stated, else as its device is known for.
+    #[must_use]
+    pub fn protection(&self) -> Option<Protection> {
+        let stated = self.config.protection;
+        let info = self.info();
+        stated.or_else(|| info.map(|info| convert::protection(info.protection)))
+    }
+
+    /// Calls that wait for a turn at it.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        match &self.read().availability {
+            Availability::Open(link) => link.waiting(),
+            Availability::Opening | Availability::Absent(_) | Availability::Down(_) => 0,
+        }
+    }
+
+    /// What its last opening said.
+    #[must_use]
+    pub fn info(&self) -> Option<Info> {
+        self.read().info.clone()
+    }
+
+    /// What there is to say of it, but for whether fallback is active.
+    pub(super) fn status(&self) -> ProviderStatus {
+        let gone = self.gone_for();
+        let state = self.read();
+        let (word, reason) = match (&state.availability, gone) {
+            (Availability::Open(_), None) => (ProviderState::Open, None),
+            (Availability::Open(_), Some(_)) => {
+                (ProviderState::Down, Some("the device does not answer".to_owned()))
+            }
+            (Availability::Opening, _) => (ProviderState::Opening, None),
+            (Availability::Absent(reason), _) => (ProviderState::Absent, Some(reason.clone())),
+            (Availability::Down(reason), _) => (ProviderState::Down, Some(reason.clone())),
+        };
+        let info = state.info.as_ref();
+        let mut notes: Vec<_> = info
+            .map(|info| info.notes.clone())
+            .filter(|notes| !notes.is_empty())
+            .into_iter()
+            .collect();
+        if let (Some(stated), Some(info)) = (self.config.protection, info) {
+            let known = convert::protection(info.protection);
+            if stated != known {
+                notes.push(format!(
+                    "protection is stated by the configuration; the provider says {}",
+                    known.as_str()
+                ));
+            }
+        }
+        let known = info.map(|info| convert::protection(info.protection));
+        ProviderStatus {
+            name: self.name().clone(),
+            state: word,
+            since: state.since.clone(),
+            reason,
+            kind: info.map(|info| info.kind.clone()),
+            protection: info.and(self.config.protection).or(known),
+            manufacturer: info.map(|info| info.manufacturer.clone()),
+            firmware: info.map(|info| info.firmware.clone()),
+            capabilities: info
+                .map(|info| convert::capabilities(info.capabilities))
+                .unwrap_or_default(),
+            notes,
+            fallback_active: false,
+        }
+    }
+
+    pub(super) fn availability(&self) -> Availability {
+        self.read().availability.clone()
+    }
+
+    pub(super) fn set_open(&self, link: Arc<Link>, now: String) {
+        let info = link.info().clone();
+        *self.write() =
+            State { availability: Availability::Open(link), since: now, info: Some(info) };
+        self.note_alive();
+    }
+
+    /// Notes that it is not open; `gone` where its device or worker is not there.
+    pub(super) fn set_closed(&self, availability: Availability, gone: bool, now: String) {
+        let mut state = self.write();
+        let same = match (&state.availability, &availability) {
+            (Availability::Absent(_), Availability::Absent(_))
+            | (Availability::Down(_), Availability::Down(_)) => true,
+            (_, _) => false,
+        };
+        state.availability = availability;
+        if !same {
+            state.since = now;
+        }
+        drop(state);
+        if gone {
+            self.gone_since_mut().get_or_insert_with(Instant::now);
+        } else {
+            *self.gone_since_mut() = None;
+        }
+    }
+
+    /// Drops the link, so that its worker ends.
+    pub(super) fn close(&self) {
+        self.write().availability = Availability::Down("the host is stopping".into());
+    }
+
+    /// Waits until a try at opening that began after now has ended, or it is open.
+    pub(super) async fn try_again(&self) {
+        if matches!(self.read().availability, Availability::Open(_)) {
+            return;
+        }
+        let mut tries = self.tries.subscribe();
+        let before = *tries.borrow_and_update();
+        self.retry.notify_one();
+        // The supervisor lives as long as the host; without it there is nothing to wait for.
+        let _ = tries.wait_for(|tries| *tries > before).await;
+    }
+
+    pub(super) fn note_alive(&self) {
+        if self.gone_since().is_some() {
+            tracing::info!(provider = %self.name(), "device is back");
+            *self.gone_since_mut() = None;
+        }
+    }
+
+    fn note_gone(&self) {
+        self.gone_since_mut().get_or_insert_with(Instant::now);
+        self.gone.notify_one();
+    }
+
+    fn gone_since(&self) -> Option<Instant> {
+        *self.gone_since_mut()
+    }
+
+    fn gone_since_mut(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.gone_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

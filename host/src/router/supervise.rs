@@ -1,0 +1,149 @@
+//! One task for each instance: opens it, watches over it, and opens it again when it is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::opening::{OpenError, RecoveryLog};
+use super::provider::{Availability, Provider};
+use super::{Backoff, Router, is_fatal};
+use crate::plugin::{Call, Isolation, Link};
+use crate::registry::RegistryError;
+
+/// Why the host does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The registry cannot be believed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// No provider opened.
+    #[error("no provider could be opened:\n{0}")]
+    NoProvider(String),
+}
+
+impl Router {
+    /// Opens every instance, those first that the registry knows, and leaves a task with each.
+    ///
+    /// Returns when every one has answered its first try or missed its deadline.
+    ///
+    /// # Errors
+    /// `Registry`: it was altered, or cannot be verified. `NoProvider`: none opened.
+    pub async fn start(self: &Arc<Self>, log: &Arc<dyn RecoveryLog>) -> Result<(), StartError> {
+        let (known, new): (Vec<_>, Vec<_>) = self
+            .providers()
+            .cloned()
+            .partition(|provider| self.registry.instance(provider.name()).is_some());
+        self.start_some(known, log).await?;
+        self.registry.require_verified()?;
+        self.start_some(new, log).await?;
+        if self.providers().any(|provider| provider.link().is_ok()) {
+            return Ok(());
+        }
+        let reasons = self.statuses().into_iter().map(|status| {
+            format!("  {}: {}", status.name, status.reason.unwrap_or_else(|| "unknown".into()))
+        });
+        Err(StartError::NoProvider(reasons.collect::<Vec<_>>().join("\n")))
+    }
+
+    async fn start_some(
+        self: &Arc<Self>,
+        providers: Vec<Arc<Provider>>,
+        log: &Arc<dyn RecoveryLog>,
+    ) -> Result<(), StartError> {
+        let mut first_tries = tokio::task::JoinSet::new();
+        for provider in providers {
+            let (router, log) = (Arc::clone(self), Arc::clone(log));
+            first_tries.spawn(async move {
+                let opened = router.try_to_open(&provider, log.as_ref()).await;
+                let fatal = match &opened {
+                    Err(OpenError::Registry(error)) => is_fatal(error),
+                    Ok(_) | Err(_) => false,
+                };
+                if fatal {
+                    return opened.map(drop);
+                }
+                tokio::spawn(router.supervise(provider, opened.ok(), log));
+                Ok(())
+            });
+        }
+        while let Some(first) = first_tries.join_next().await {
+            if let Ok(Err(OpenError::Registry(error))) = first {
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries to open an instance and notes how that went.
+    async fn try_to_open(
+        &self,
+        provider: &Provider,
+        log: &dyn RecoveryLog,
+    ) -> Result<Arc<Link>, OpenError> {
+        let opened = self.open_once(provider, log).await;
+        let now = self.clock.now_text();
+        match &opened {
+            Ok(link) => {
+                tracing::info!(provider = %provider.name(), info = ?link.info(), "provider is open");
+                provider.set_open(Arc::clone(link), now);
+            }
+            Err(error) => {
+                let known = self.registry.instance(provider.name()).is_some();
+                let (availability, gone) = error.availability(known);
+                tracing::warn!(provider = %provider.name(), %error, "provider is not open");
+                provider.set_closed(availability, gone, now);
+            }
+        }
+        provider.tries.send_modify(|tries| *tries += 1);
+        opened
+    }
+
+    /// Keeps an instance open for as long as the host lives.
+    async fn supervise(
+        self: Arc<Self>,
+        provider: Arc<Provider>,
+        mut opened: Option<Arc<Link>>,
+        log: Arc<dyn RecoveryLog>,
+    ) {
+        let mut backoff = Backoff::new();
+        loop {
+            if let Some(link) = opened.take() {
+                let reason = watch(&provider, &link).await;
+                drop(link);
+                self.registry.detach(provider.name());
+                let now = self.clock.now_text();
+                provider.set_closed(Availability::Down(reason), true, now);
+                if provider.config.source.isolation == Isolation::InProcess {
+                    // Its code is still in this process, in an unknown state.
+                    return;
+                }
+                backoff = Backoff::new();
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.take()) => {}
+                () = provider.retry.notified() => {}
+            }
+            opened = self.try_to_open(&provider, log.as_ref()).await.ok();
+        }
+    }
+}
+
+/// Waits until a link is dead; meanwhile, whenever its device is gone, asks after it until it is
+/// back, so that the way back does not depend on anybody's request.
+async fn watch(provider: &Provider, link: &Link) -> String {
+    let ask = async {
+        loop {
+            provider.gone.notified().await;
+            let mut backoff = Backoff::new();
+            while provider.gone_for().is_some() {
+                tokio::time::sleep(backoff.take().min(Duration::from_secs(1))).await;
+                if link.call(Call::SelfTest).await.is_ok() {
+                    provider.note_alive();
+                }
+            }
+        }
+    };
+    tokio::select! {
+        reason = link.died() => reason,
+        () = ask => String::new(),
+    }
+}

@@ -1,0 +1,215 @@
+//! From a configuration to a serving host, and down again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+use daemon::audit::{AuditError, AuditWriter};
+use daemon::clock::Clock;
+use daemon::limit::Limiter;
+use daemon::listener::{Activated, ListenError};
+use daemon::rules::RuleBook;
+use daemon::shutdown::Reloads;
+use daemon::trust::{LockError, TrustError};
+use daemon::{audit, listener, notify, shutdown, trust};
+use wire::audit::{Kind, Record};
+use wire::name::{KeyName, ProviderName};
+
+use crate::config::{self, Config};
+use crate::front;
+use crate::pipeline::Host;
+use crate::plugin::Spawner;
+use crate::registry::{REGISTRY_ID_BYTES, Registry, RegistryError, Version};
+use crate::router::{RecoveryLog, Router, StartError};
+
+/// The registry's file in the state directory.
+const REGISTRY_FILE: &str = "registry.db";
+
+/// Why the host does not start, or ends early. Each message ends with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file or directory is not to be trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// Another host has the state directory.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The audit cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The registry cannot be used.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The providers do not allow a start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The socket cannot be used.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// There are keys, but the audit that saw them made is gone.
+    #[error(
+        "there are keys in the registry, but the audit {} is empty; restore registry and audit \
+         from one backup, docs/config.md \"Backup\"",
+        .0.display()
+    )]
+    AuditIsGone(PathBuf),
+    /// The registry is older than the audit.
+    #[error(
+        "the registry is of generation {registry}, the audit has seen {audit}: an older registry \
+         was put in its place; restore registry and audit from one backup, docs/config.md \
+         \"Backup\""
+    )]
+    RegistryIsOlder {
+        /// The registry's generation.
+        registry: u64,
+        /// The audit's last one.
+        audit: u64,
+    },
+    /// The system refused something at the start.
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
+}
+
+/// Runs the host until it is asked to stop, or cannot start.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(
+    config: Config,
+    config_path: &Path,
+    mut activated: Activated,
+) -> Result<(), RunError> {
+    let clock = Clock::system();
+    let running = config.clone();
+    let state_dir = trust::private_dir(&config.state_dir)?;
+    let _lock = trust::lock_dir(&state_dir)?;
+    let (mut shutdown, _trigger, reloads) =
+        shutdown::listen().map_err(|error| RunError::System("signals", error))?;
+
+    let tail = audit::open(&config.audit_path)?;
+    let mut new_id = [0; REGISTRY_ID_BYTES];
+    fill(&mut new_id)?;
+    let registry = Arc::new(Registry::open(&state_dir.join(REGISTRY_FILE), &new_id)?);
+    match tail.last_generation() {
+        None if !registry.is_empty() => {
+            return Err(RunError::AuditIsGone(config.audit_path));
+        }
+        Some(audit) if audit > registry.generation() => {
+            return Err(RunError::RegistryIsOlder { registry: registry.generation(), audit });
+        }
+        Some(_) | None => {}
+    }
+    let audit = Arc::new(tail.start(registry.generation(), clock.clone())?);
+
+    let spawner = Spawner::start().map_err(|error| RunError::System("threads", error))?;
+    let router = Arc::new(Router::new(
+        config.providers,
+        config.selection,
+        Arc::clone(&registry),
+        Arc::new(spawner),
+        clock.clone(),
+        state_dir,
+    ));
+    let recovery: Arc<dyn RecoveryLog> =
+        Arc::new(AuditedRecovery { audit: Arc::clone(&audit), clock: clock.clone() });
+    tokio::select! {
+        started = router.start(&recovery) => started?,
+        () = shutdown.requested() => {
+            router.close().await;
+            return Ok(audit.close()?);
+        }
+    }
+
+    let mut first_request = [0; 8];
+    fill(&mut first_request)?;
+    let host = Arc::new(Host::new(
+        registry,
+        Arc::clone(&router),
+        RuleBook::new(config.rules),
+        Arc::clone(&audit),
+        clock.clone(),
+        u64::from_be_bytes(first_request),
+    ));
+    let (listener, _socket_file) = match activated.take(ACTIVATED_NAME)? {
+        Some(listener) => (listener, None),
+        None => {
+            let (listener, file) = listener::bind(&config.listen)?;
+            (listener, Some(file))
+        }
+    };
+    notify::ready(&summary(&router));
+    tracing::info!(socket = %config.listen.path.display(), "sealhost is ready: {}", summary(&router));
+    tokio::spawn(notify::feed_watchdog());
+    tokio::spawn(reload_rules(Arc::clone(&host), config_path.to_owned(), running, reloads));
+
+    front::http::serve(listener, Arc::clone(&host), Limiter::new(config.limits), shutdown).await;
+
+    notify::stopping();
+    router.close().await;
+    let now = clock.now_text();
+    let _recorded =
+        audit.append_synced(&Record::new(Kind::Stop, &now, host.registry.generation()))?;
+    audit.close()?;
+    tracing::info!("sealhost has stopped");
+    Ok(())
+}
+
+/// The name that our socket has among those of the service manager.
+const ACTIVATED_NAME: &str = "api";
+
+fn fill(bytes: &mut [u8]) -> Result<(), RunError> {
+    rand::fill(bytes).map_err(|_unspecified| {
+        RunError::System("no randomness", std::io::Error::other("getrandom failed"))
+    })
+}
+
+fn summary(router: &Router) -> String {
+    let word =
+        |status: wire::api::ProviderStatus| format!("{} {}", status.name, status.state.as_str());
+    router.statuses().into_iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+/// Reads the rules again at each SIGHUP; keeps the last good ones.
+async fn reload_rules(host: Arc<Host>, path: PathBuf, running: Config, mut reloads: Reloads) {
+    loop {
+        reloads.next().await;
+        notify::reloading();
+        match config::load_rules(&path, &running) {
+            Ok(config::Reload { rules, waiting }) => {
+                for section in waiting {
+                    tracing::warn!(%section, "changed, but needs a restart to take effect");
+                }
+                tracing::info!(rules = rules.len(), "access rules are read again");
+                host.rules.replace(rules);
+                let now = host.clock.now_text();
+                let record = Record::new(Kind::Reload, &now, host.registry.generation());
+                if let Err(error) = host.audit.append(&record) {
+                    tracing::error!(%error, "the reload is not in the audit");
+                }
+            }
+            Err(error) => tracing::error!(%error, "access rules are kept as they were"),
+        }
+        notify::ready(&summary(&host.router));
+    }
+}
+
+/// Records what opening an instance completed.
+#[derive(Debug)]
+struct AuditedRecovery {
+    audit: Arc<AuditWriter>,
+    clock: Clock,
+}
+
+impl RecoveryLog for AuditedRecovery {
+    fn recovered(&self, key: &KeyName, version: &Version, generation: u64) -> Result<(), String> {
+        let time = self.clock.now_text();
+        let record = Record {
+            key: Some(key.as_str()),
+            version: Some(version.number),
+            provider: Some(ProviderName::as_str(&version.provider)),
+            ..Record::new(Kind::Recovered, &time, generation)
+        };
+        let recorded = tokio::task::block_in_place(|| self.audit.append_synced(&record));
+        recorded.map(drop).map_err(|error| error.to_string())
+    }
+}
