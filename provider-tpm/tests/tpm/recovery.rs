@@ -88,6 +88,24 @@ fn identity_of_another_kind_is_wrong_device() {
     check(opened, ErrorKind::WrongDevice, "not one of a TPM");
 }
 
+#[test]
+fn altered_answer_is_not_believed() {
+    let (hmac, pcr_read) = (HMAC, 0x17E);
+    let swtpm = Swtpm::start().unwrap();
+    let proxy = CommandCounter::in_front_of(&swtpm).unwrap();
+    let (provider, _) = open(&proxy.tcti(), &[], None).unwrap();
+    let key = Key::generate(&provider, Usage::Mac, None).unwrap();
+    let before = key.mac(&provider).unwrap();
+    proxy.alter_next(hmac, 1);
+    assert_eq!(key.mac(&provider).unwrap().expose(), before.expose());
+    proxy.alter_next(hmac, 2);
+    check(key.mac(&provider), ErrorKind::Integrity, "altered on its way (0x7001b)");
+    proxy.alter_next(pcr_read, 2);
+    // With two values in the answer, its middle lies in the second.
+    let bound = Key::generate(&provider, Usage::Mac, Some("sha256:7,8"));
+    check(bound, ErrorKind::Integrity, "altered on its way (0x7001b)");
+}
+
 /// Lets the proxy answer the next HMAC commands with a code.
 fn interfered(code: u32, times: u32) -> provider_core::Result<provider_core::Mac> {
     let swtpm = Swtpm::start().unwrap();
