@@ -22,7 +22,7 @@ use super::slots::{BlobHash, Facts};
 use super::{Device, Outcome, command, fault, pcr, template, unexpected};
 use crate::binding::{Binding, sha256};
 use crate::blob::{Blob, Bound, Purpose};
-use crate::error::{Fault, RC_INTEGRITY, RC_PCR_CHANGED, RC_POLICY_FAIL};
+use crate::error::{Fault, RC_PCR_CHANGED, RC_POLICY_FAIL};
 
 /// Block length of SHA-256, bytes: longer HMAC keys are hashed, shorter ones padded (RFC 2104).
 const BLOCK_BYTES: usize = 64;
@@ -189,20 +189,22 @@ impl Device {
         let point = point(&public)?;
         let facts = Arc::new(Facts { purpose: blob.purpose, point });
         let (parent, session) = (self.srk.handle, self.sessions.authorizing());
-        let loaded = self.slots.load(&mut self.context, hash, &facts, |context| {
-            command(context, session, |tpm| tpm.load(parent, private.clone(), public.clone()))
-        });
-        match loaded {
-            Ok(handle) => Ok((handle, facts)),
-            Err(Fault::Code(code))
-                if code.is_about_parameter() || Fault::Code(code).is(RC_INTEGRITY) =>
-            {
-                let detail = format!("the key's blob was altered: {}", code.describe());
-                Err(ProviderError::new(ErrorKind::Integrity, detail).into())
-            }
-            Err(fault) => Err(fault),
-        }
+        let handle = self.slots.load(&mut self.context, hash, &facts, |context| {
+            let load = |tpm: &mut Context| tpm.load(parent, private.clone(), public.clone());
+            command(context, session, load).map_err(refused_blob)
+        })?;
+        Ok((handle, facts))
     }
+}
+
+/// What a TPM says to TPM2_Load about the parameters: they are the blob, and nothing else is.
+fn refused_blob(fault: Fault) -> Fault {
+    let Fault::Code(code) = fault else { return fault };
+    if !code.is_about_parameter() {
+        return fault;
+    }
+    let detail = format!("the key's blob was altered: {}", code.describe());
+    ProviderError::new(ErrorKind::Integrity, detail).into()
 }
 
 fn check_purpose(purpose: &Purpose, key: KeyRef<'_>) -> Outcome<()> {

@@ -1,5 +1,7 @@
 //! A TPM that goes, comes back, is replaced, or is not ready.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use provider_core::{ErrorKind, Provider, Usage};
 use swtpm_fixtures::{CommandCounter, Swtpm};
 
@@ -43,6 +45,37 @@ fn reset_between_two_calls_is_not_noticed() {
         bench.swtpm.start_again().unwrap();
         bench.key(Usage::Seal);
     }
+}
+
+#[test]
+fn restarts_under_load_give_right_macs_or_a_gone_device() {
+    let mut bench = Bench::new();
+    let keys: Vec<_> = (0..4).map(|_| bench.key(Usage::Mac)).collect();
+    let before: Vec<_> = keys.iter().map(|key| key.mac(&bench.provider).unwrap()).collect();
+    let (provider, swtpm) = (&bench.provider, &mut bench.swtpm);
+    let done = AtomicBool::new(false);
+    let served = std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut served = 0;
+            while !done.load(Ordering::SeqCst) {
+                for (key, before) in keys.iter().zip(&before) {
+                    match key.mac(provider) {
+                        Ok(mac) => {
+                            assert_eq!(mac.expose(), before.expose());
+                            served += 1;
+                        }
+                        Err(error) => assert_eq!(error.kind, ErrorKind::DeviceGone, "{error}"),
+                    }
+                }
+            }
+            served
+        });
+        (0..15).for_each(|_| swtpm.start_again().unwrap());
+        done.store(true, Ordering::SeqCst);
+        load.join().unwrap()
+    });
+    assert!(served > 0);
+    keys.iter().for_each(|key| drop(key.mac(provider).unwrap()));
 }
 
 #[test]
