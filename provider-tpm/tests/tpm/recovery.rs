@@ -169,6 +169,19 @@ fn lost_handle_is_rebuilt_once() {
 }
 
 #[test]
+fn stale_handle_met_while_making_room_does_not_blame_the_blob() {
+    let (flush, rc_handle_of_parameter) = (0x165, 0x1CB);
+    let swtpm = Swtpm::start().unwrap();
+    let proxy = CommandCounter::in_front_of(&swtpm).unwrap();
+    let (provider, _) = open(&proxy.tcti(), &[], None).unwrap();
+    let keys: Vec<_> =
+        (0..3).map(|_| Key::generate(&provider, Usage::Mac, None).unwrap()).collect();
+    keys.iter().take(2).for_each(|key| drop(key.mac(&provider).unwrap()));
+    proxy.answer_next(flush, rc_handle_of_parameter, 1);
+    keys.iter().for_each(|key| drop(key.mac(&provider).unwrap()));
+}
+
+#[test]
 fn refused_authorization_is_rebuilt_once() {
     interfered(RC_AUTH_FAIL, 1).unwrap();
     check(interfered(RC_AUTH_FAIL, 2), ErrorKind::DeviceAuth, "TPM_RC_AUTH_FAIL");
