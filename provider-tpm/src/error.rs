@@ -57,7 +57,7 @@ impl Fault {
 
 pub(crate) const RC_INITIALIZE: u32 = 0x100;
 pub(crate) const RC_HANDLE: u32 = 0x08B;
-pub(crate) const RC_INTEGRITY: u32 = 0x09F;
+const RC_INTEGRITY: u32 = 0x09F;
 pub(crate) const RC_POLICY_FAIL: u32 = 0x09D;
 pub(crate) const RC_VALUE: u32 = 0x084;
 pub(crate) const RC_PCR_CHANGED: u32 = 0x128;

@@ -35,15 +35,22 @@ pub struct CommandCounter {
 struct Shared {
     closing: AtomicBool,
     counts: Mutex<Counts>,
-    answers: Mutex<Vec<Answer>>,
+    orders: Mutex<Vec<Order>>,
     traffic: Mutex<Vec<u8>>,
 }
 
+/// What to do with the next commands of a code.
 #[derive(Debug)]
-struct Answer {
+struct Order {
     command: u32,
-    response: u32,
+    deed: Deed,
     left: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    Answer(u32),
+    Alter,
 }
 
 impl CommandCounter {
@@ -98,7 +105,17 @@ impl CommandCounter {
     /// Answers the next `times` commands of code `command` with the bare response code
     /// `response`; the TPM does not see them, and they are counted.
     pub fn answer_next(&self, command: u32, response: u32, times: u32) {
-        lock(&self.shared.answers).push(Answer { command, response, left: times });
+        lock(&self.shared.orders).push(Order {
+            command,
+            deed: Deed::Answer(response),
+            left: times,
+        });
+    }
+
+    /// Flips one bit in the middle of the TPM's responses to the next `times` commands of code
+    /// `command`.
+    pub fn alter_next(&self, command: u32, times: u32) {
+        lock(&self.shared.orders).push(Order { command, deed: Deed::Alter, left: times });
     }
 }
 
@@ -123,16 +140,15 @@ impl Shared {
         }
     }
 
-    /// Counts a command and returns the response code to give in the TPM's stead.
-    fn see(&self, command: u32) -> Option<u32> {
+    /// Counts a command and returns what to do with it, if anything was ordered.
+    fn see(&self, command: u32) -> Option<Deed> {
         let mut counts = lock(&self.counts);
         let count = counts.entry(command).or_default();
         *count = count.saturating_add(1);
-        let mut answers = lock(&self.answers);
-        let answer =
-            answers.iter_mut().find(|answer| answer.command == command && answer.left > 0)?;
-        answer.left = answer.left.saturating_sub(1);
-        Some(answer.response)
+        let mut orders = lock(&self.orders);
+        let order = orders.iter_mut().find(|order| order.command == command && order.left > 0)?;
+        order.left = order.left.saturating_sub(1);
+        Some(order.deed)
     }
 }
 
@@ -166,14 +182,18 @@ fn forward_commands(mut client: TcpStream, upstream: u16, shared: &Shared) -> io
     client.set_nodelay(true)?;
     let mut server = connect(upstream)?;
     while let Some(command) = read_message(&mut client)? {
-        let answer = code_of(&command).and_then(|code| shared.see(code));
-        if let Some(response) = answer {
+        let deed = code_of(&command).and_then(|code| shared.see(code));
+        if let Some(Deed::Answer(response)) = deed {
             client.write_all(&bare_response(response))?;
             continue;
         }
         shared.record(&command);
         server.write_all(&command)?;
-        let Some(response) = read_message(&mut server)? else { return Ok(()) };
+        let Some(mut response) = read_message(&mut server)? else { return Ok(()) };
+        let middle = response.len() / 2;
+        if let (Some(Deed::Alter), Some(byte)) = (deed, response.get_mut(middle)) {
+            *byte ^= 1;
+        }
         shared.record(&response);
         client.write_all(&response)?;
     }

@@ -123,13 +123,27 @@ fn counter_counts_commands_and_not_control_messages() {
 }
 
 #[test]
-fn counter_answers_in_the_place_of_the_tpm_as_often_as_asked() {
+fn counter_answers_or_alters_as_often_as_asked() {
     let swtpm = Swtpm::start().unwrap();
     let counter = CommandCounter::in_front_of(&swtpm).unwrap();
     let port = port_of(&counter.tcti());
     counter.answer_next(TPM2_GET_RANDOM, TPM_RC_RETRY, 1);
     assert_eq!(ask(port).unwrap()[6..], TPM_RC_RETRY.to_be_bytes());
     assert!(answers(port));
+    proxy_alters_one_bit(&counter, port);
+}
+
+fn proxy_alters_one_bit(counter: &CommandCounter, port: u16) {
+    let honest = ask(port).unwrap();
+    counter.alter_next(TPM2_GET_RANDOM, 1);
+    counter.reset();
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.write_all(&[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7B, 0, 8]).unwrap();
+    let mut response = [0; 20];
+    stream.read_exact(&mut response).unwrap();
+    // The header is whole; the middle of twenty bytes is the length of the random ones.
+    assert_eq!(response[..10], honest[..]);
+    assert_eq!(response[10..12], [1, 8]);
 }
 
 #[test]

@@ -16,13 +16,13 @@ use tss_esapi::structures::{
 };
 use tss_esapi::traits::{Marshall, UnMarshall};
 use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::slots::{BlobHash, Facts};
 use super::{Device, Outcome, command, fault, pcr, template, unexpected};
 use crate::binding::{Binding, sha256};
 use crate::blob::{Blob, Bound, Purpose};
-use crate::error::{Fault, RC_INTEGRITY, RC_PCR_CHANGED, RC_POLICY_FAIL};
+use crate::error::{Fault, RC_PCR_CHANGED, RC_POLICY_FAIL};
 
 /// Block length of SHA-256, bytes: longer HMAC keys are hashed, shorter ones padded (RFC 2104).
 const BLOCK_BYTES: usize = 64;
@@ -43,7 +43,7 @@ impl Device {
     ) -> Outcome<KeyBlob> {
         let bound = match binding {
             Some(binding) => {
-                let values = pcr::values(&mut self.context, binding)?;
+                let values = pcr::values(&mut self.context, &self.sessions, binding)?;
                 Some(Bound { binding: binding.clone(), values })
             }
             None => None,
@@ -83,6 +83,9 @@ impl Device {
         let digest = self.with_key(key, |tpm, handle| {
             tpm.hmac(handle.into(), buffer.clone(), HashingAlgorithm::Sha256)
         })?;
+        if key.usage == Usage::Seal {
+            wipe_stack();
+        }
         Ok(SecretBytes::copy_of(&digest))
     }
 
@@ -141,7 +144,7 @@ impl Device {
                 self.sessions.drop_policy(&mut self.context)?;
             }
             if fault.is(RC_POLICY_FAIL) {
-                return Err(pcr::mismatch(&mut self.context, bound)?);
+                return Err(pcr::mismatch(&mut self.context, &self.sessions, bound)?);
             }
             if !fault.is(RC_PCR_CHANGED) || attempts.next().is_none() {
                 return Err(fault);
@@ -155,7 +158,7 @@ impl Device {
         run: impl FnMut(&mut Context) -> tss_esapi::Result<T>,
     ) -> Outcome<T> {
         let session = self.sessions.policy(&mut self.context)?;
-        pcr::satisfy(&mut self.context, session, bound)?;
+        pcr::satisfy(&mut self.context, &self.sessions, session, bound)?;
         command(&mut self.context, Some(AuthSession::PolicySession(session)), run)
     }
 
@@ -186,20 +189,22 @@ impl Device {
         let point = point(&public)?;
         let facts = Arc::new(Facts { purpose: blob.purpose, point });
         let (parent, session) = (self.srk.handle, self.sessions.authorizing());
-        let loaded = self.slots.load(&mut self.context, hash, &facts, |context| {
-            command(context, session, |tpm| tpm.load(parent, private.clone(), public.clone()))
-        });
-        match loaded {
-            Ok(handle) => Ok((handle, facts)),
-            Err(Fault::Code(code))
-                if code.is_about_parameter() || Fault::Code(code).is(RC_INTEGRITY) =>
-            {
-                let detail = format!("the key's blob was altered: {}", code.describe());
-                Err(ProviderError::new(ErrorKind::Integrity, detail).into())
-            }
-            Err(fault) => Err(fault),
-        }
+        let handle = self.slots.load(&mut self.context, hash, &facts, |context| {
+            let load = |tpm: &mut Context| tpm.load(parent, private.clone(), public.clone());
+            command(context, session, load).map_err(refused_blob)
+        })?;
+        Ok((handle, facts))
     }
+}
+
+/// What a TPM says to TPM2_Load about the parameters: they are the blob, and nothing else is.
+fn refused_blob(fault: Fault) -> Fault {
+    let Fault::Code(code) = fault else { return fault };
+    if !code.is_about_parameter() {
+        return fault;
+    }
+    let detail = format!("the key's blob was altered: {}", code.describe());
+    ProviderError::new(ErrorKind::Integrity, detail).into()
 }
 
 fn check_purpose(purpose: &Purpose, key: KeyRef<'_>) -> Outcome<()> {
@@ -229,11 +234,10 @@ fn hmac_block(key: &SecretBytes) -> Zeroizing<[u8; BLOCK_BYTES]> {
     block
 }
 
-/// The library passes keys by value, and its dead stack frames keep them.
+/// The library passes keys and digests by value, and its dead stack frames keep them.
 #[inline(never)]
 fn wipe_stack() {
-    let mut frames = [0_u8; STACK_BYTES];
-    black_box(&mut frames).zeroize();
+    black_box(&mut [0_u8; STACK_BYTES]);
 }
 
 /// Without encryption the library's command buffer holds the key until a longer command.

@@ -7,6 +7,7 @@ use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::session_handles::PolicySession;
 use tss_esapi::structures::{CapabilityData, Digest, PcrSelectionList, PcrSlot};
 
+use super::session::Sessions;
 use super::{Outcome, command, fault, unexpected};
 use crate::binding::{Bank, Binding};
 use crate::blob::Bound;
@@ -15,16 +16,21 @@ use crate::error::{Fault, RC_VALUE};
 /// Values that one TPM2_PCR_Read returns (TPML_DIGEST, TPM 2.0 Part 2, 10.9.6).
 const READ_MAX: usize = 8;
 
-/// Reads the values that a new key will be bound to.
+/// Reads the values that a new key will be bound to, authenticated, so that nobody on the bus
+/// can choose the state to which it is bound.
 ///
 /// # Errors
 /// `Unsupported`: the TPM does not keep that bank or PCR.
-pub(super) fn values(context: &mut Context, binding: &Binding) -> Outcome<Vec<Vec<u8>>> {
+pub(super) fn values(
+    context: &mut Context,
+    sessions: &Sessions,
+    binding: &Binding,
+) -> Outcome<Vec<Vec<u8>>> {
     check_allocated(context, binding)?;
     let mut values = Vec::new();
     for pcrs in binding.pcrs.chunks(READ_MAX) {
         let wanted = selection(binding.bank, pcrs)?;
-        let (_, _, digests) = command(context, None, |tpm| tpm.pcr_read(wanted.clone()))?;
+        let (_, _, digests) = sessions.audited(context, |tpm| tpm.pcr_read(wanted.clone()))?;
         let read: Vec<_> = digests.value().iter().map(|digest| digest.to_vec()).collect();
         let whole = read.iter().all(|value| value.len() == binding.bank.value_bytes());
         if read.len() != pcrs.len() || !whole {
@@ -39,7 +45,12 @@ pub(super) fn values(context: &mut Context, binding: &Binding) -> Outcome<Vec<Ve
 ///
 /// # Errors
 /// `StateMismatch`, naming the PCRs that differ.
-pub(super) fn satisfy(context: &mut Context, session: PolicySession, bound: &Bound) -> Outcome<()> {
+pub(super) fn satisfy(
+    context: &mut Context,
+    sessions: &Sessions,
+    session: PolicySession,
+    bound: &Bound,
+) -> Outcome<()> {
     let Bound { binding, values } = bound;
     let wanted = selection(binding.bank, &binding.pcrs)?;
     let expected = Binding::values_digest(values);
@@ -48,14 +59,18 @@ pub(super) fn satisfy(context: &mut Context, session: PolicySession, bound: &Bou
         tpm.policy_pcr(session, expected, wanted.clone())
     });
     match outcome {
-        Err(fault) if fault.is(RC_VALUE) => Err(mismatch(context, bound)?),
+        Err(fault) if fault.is(RC_VALUE) => Err(mismatch(context, sessions, bound)?),
         outcome => outcome,
     }
 }
 
 /// The error for a state that is not the one at the key's creation.
-pub(super) fn mismatch(context: &mut Context, bound: &Bound) -> Outcome<Fault> {
-    let now = values(context, &bound.binding)?;
+pub(super) fn mismatch(
+    context: &mut Context,
+    sessions: &Sessions,
+    bound: &Bound,
+) -> Outcome<Fault> {
+    let now = values(context, sessions, &bound.binding)?;
     let pairs = bound.binding.pcrs.iter().zip(bound.values.iter().zip(&now));
     let differing: Vec<_> =
         pairs.filter(|(_, (then, now))| then != now).map(|(pcr, _)| pcr.to_string()).collect();

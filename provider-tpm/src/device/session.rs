@@ -45,6 +45,19 @@ impl Sessions {
         self.encrypts.then_some(self.auth)
     }
 
+    /// Runs one command that only reads, with its answer authenticated by the kept session.
+    pub(super) fn audited<T>(
+        &self,
+        context: &mut Context,
+        run: impl FnMut(&mut Context) -> tss_esapi::Result<T>,
+    ) -> Outcome<T> {
+        let Some(session) = self.protecting() else { return command(context, None, run) };
+        set_audit(context, session, true)?;
+        let outcome = command(context, Some(session), run);
+        set_audit(context, session, false)?;
+        outcome
+    }
+
     /// The policy session, reset: the TPM resets it whenever it authorized a command.
     pub(super) fn policy(&mut self, context: &mut Context) -> Outcome<PolicySession> {
         if let Some(session) = self.policy {
@@ -63,6 +76,12 @@ impl Sessions {
         let handle = ObjectHandle::from(SessionHandle::from(session));
         command(context, None, |tpm| tpm.flush_context(handle))
     }
+}
+
+/// A session that neither authorizes nor encrypts must audit (TPM 2.0 Part 1, 17.2).
+fn set_audit(context: &mut Context, session: AuthSession, audit: bool) -> Outcome<()> {
+    let (attributes, mask) = SessionAttributesBuilder::new().with_audit(audit).build();
+    context.tr_sess_set_attributes(session, attributes, mask).map_err(fault)
 }
 
 fn start(

@@ -69,22 +69,18 @@ impl Slots {
         }
         let Some(saved) = kept.saved.clone() else { return Ok(None) };
         let loaded = self.with_room(context, |context| {
-            command(context, None, |tpm| tpm.context_load(saved.clone()))
-        });
+            match command(context, None, |tpm| tpm.context_load(saved.clone())) {
+                // The TPM no longer takes the saved form; the blob is as good.
+                Err(Fault::Code(code)) if code.is_about_parameter() => Ok(None),
+                outcome => outcome.map(|handle| Some(KeyHandle::from(handle))),
+            }
+        })?;
         let Some(kept) = self.kept.get_mut(hash) else { return Ok(None) };
-        match loaded {
-            Ok(handle) => {
-                let handle = KeyHandle::from(handle);
-                kept.loaded = Some(handle);
-                Ok(Some((handle, facts)))
-            }
-            // The TPM no longer takes the saved form; the blob is as good.
-            Err(Fault::Code(code)) if code.is_about_parameter() => {
-                kept.saved = None;
-                Ok(None)
-            }
-            Err(fault) => Err(fault),
+        kept.loaded = loaded;
+        if loaded.is_none() {
+            kept.saved = None;
         }
+        Ok(loaded.map(|handle| (handle, facts)))
     }
 
     /// Makes room for one more key, loads it and keeps it.

@@ -1,5 +1,7 @@
 //! A TPM that goes, comes back, is replaced, or is not ready.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use provider_core::{ErrorKind, Provider, Usage};
 use swtpm_fixtures::{CommandCounter, Swtpm};
 
@@ -46,6 +48,37 @@ fn reset_between_two_calls_is_not_noticed() {
 }
 
 #[test]
+fn restarts_under_load_give_right_macs_or_a_gone_device() {
+    let mut bench = Bench::new();
+    let keys: Vec<_> = (0..4).map(|_| bench.key(Usage::Mac)).collect();
+    let before: Vec<_> = keys.iter().map(|key| key.mac(&bench.provider).unwrap()).collect();
+    let (provider, swtpm) = (&bench.provider, &mut bench.swtpm);
+    let done = AtomicBool::new(false);
+    let served = std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut served = 0;
+            while !done.load(Ordering::SeqCst) {
+                for (key, before) in keys.iter().zip(&before) {
+                    match key.mac(provider) {
+                        Ok(mac) => {
+                            assert_eq!(mac.expose(), before.expose());
+                            served += 1;
+                        }
+                        Err(error) => assert_eq!(error.kind, ErrorKind::DeviceGone, "{error}"),
+                    }
+                }
+            }
+            served
+        });
+        (0..15).for_each(|_| swtpm.start_again().unwrap());
+        done.store(true, Ordering::SeqCst);
+        load.join().unwrap()
+    });
+    assert!(served > 0);
+    keys.iter().for_each(|key| drop(key.mac(provider).unwrap()));
+}
+
+#[test]
 fn replaced_tpm_is_the_wrong_device_and_the_right_one_serves_again() {
     let mut bench = Bench::new();
     let key = bench.key(Usage::Mac);
@@ -88,6 +121,24 @@ fn identity_of_another_kind_is_wrong_device() {
     check(opened, ErrorKind::WrongDevice, "not one of a TPM");
 }
 
+#[test]
+fn altered_answer_is_not_believed() {
+    let (hmac, pcr_read) = (HMAC, 0x17E);
+    let swtpm = Swtpm::start().unwrap();
+    let proxy = CommandCounter::in_front_of(&swtpm).unwrap();
+    let (provider, _) = open(&proxy.tcti(), &[], None).unwrap();
+    let key = Key::generate(&provider, Usage::Mac, None).unwrap();
+    let before = key.mac(&provider).unwrap();
+    proxy.alter_next(hmac, 1);
+    assert_eq!(key.mac(&provider).unwrap().expose(), before.expose());
+    proxy.alter_next(hmac, 2);
+    check(key.mac(&provider), ErrorKind::Integrity, "altered on its way (0x7001b)");
+    proxy.alter_next(pcr_read, 2);
+    // With two values in the answer, its middle lies in the second.
+    let bound = Key::generate(&provider, Usage::Mac, Some("sha256:7,8"));
+    check(bound, ErrorKind::Integrity, "altered on its way (0x7001b)");
+}
+
 /// Lets the proxy answer the next HMAC commands with a code.
 fn interfered(code: u32, times: u32) -> provider_core::Result<provider_core::Mac> {
     let swtpm = Swtpm::start().unwrap();
@@ -115,6 +166,19 @@ fn tpm_that_stays_busy_is_busy() {
 fn lost_handle_is_rebuilt_once() {
     interfered(RC_REFERENCE_H0, 1).unwrap();
     check(interfered(RC_REFERENCE_H0, 2), ErrorKind::DeviceGone, "TPM_RC_REFERENCE_H0");
+}
+
+#[test]
+fn stale_handle_met_while_making_room_does_not_blame_the_blob() {
+    let (flush, rc_handle_of_parameter) = (0x165, 0x1CB);
+    let swtpm = Swtpm::start().unwrap();
+    let proxy = CommandCounter::in_front_of(&swtpm).unwrap();
+    let (provider, _) = open(&proxy.tcti(), &[], None).unwrap();
+    let keys: Vec<_> =
+        (0..3).map(|_| Key::generate(&provider, Usage::Mac, None).unwrap()).collect();
+    keys.iter().take(2).for_each(|key| drop(key.mac(&provider).unwrap()));
+    proxy.answer_next(flush, rc_handle_of_parameter, 1);
+    keys.iter().for_each(|key| drop(key.mac(&provider).unwrap()));
 }
 
 #[test]
