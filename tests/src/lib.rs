@@ -1,1 +1,16 @@
-//! End-to-end tests of Sealhost against its built binaries.
+//! The harness of the end-to-end tests: the built daemon on a private directory, real emulators
+//! behind it, and a plain HTTP client in front, so that tests can also say what no library would.
+//!
+//! `cargo build --workspace` comes first; the tests use the binaries beside themselves.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a harness that cannot go on has failed its test"
+)]
+
+pub mod http;
+pub mod sealhost;
+
+pub use http::{Response, b64};
+pub use sealhost::{Sealhost, Setup};

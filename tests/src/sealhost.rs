@@ -1,0 +1,446 @@
+//! The daemon under test: a private directory, a configuration, the built binary.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use swtpm_fixtures::{SoftHsm, Swtpm};
+use tempfile::TempDir;
+
+use crate::http::{self, Response};
+
+/// How long a start may take before the test has failed.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The rule of a test that says nothing about rules: its own user may do everything.
+const EVERYTHING: &str =
+    "[[rule]]\nprincipal = { uid = 0 }\nkeys = [\"**\"]\noperations = [\"*\"]\n";
+
+/// A daemon to be started: what its configuration says.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    floor: String,
+    fallback_after: String,
+    order: Option<Vec<String>>,
+    providers: String,
+    rules: String,
+    more: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            floor: "software".into(),
+            fallback_after: "200ms".into(),
+            order: None,
+            providers: String::new(),
+            rules: EVERYTHING.into(),
+            more: String::new(),
+        }
+    }
+}
+
+impl Setup {
+    /// Nothing but one software provider, `soft`, in the host's process.
+    #[must_use]
+    pub fn soft() -> Self {
+        Self::default().with_soft()
+    }
+
+    /// Adds the software provider `soft`, in the host's process.
+    #[must_use]
+    pub fn with_soft(self) -> Self {
+        self.with_provider(
+            "name = \"soft\"\nplugin = \"provider_soft\"\nisolation = \"in-process\"\n",
+        )
+    }
+
+    /// Adds the software provider under another name, in a worker.
+    #[must_use]
+    pub fn with_soft_worker(self, name: &str) -> Self {
+        self.with_provider(&format!("name = \"{name}\"\nplugin = \"provider_soft\"\n"))
+    }
+
+    /// Adds the TPM provider `tpm` on an emulator.
+    #[must_use]
+    pub fn with_tpm(self, swtpm: &Swtpm) -> Self {
+        self.with_tpm_at(&swtpm.tcti())
+    }
+
+    /// Adds the TPM provider `tpm` at a TCTI.
+    #[must_use]
+    pub fn with_tpm_at(self, tcti: &str) -> Self {
+        self.with_provider(&format!(
+            "name = \"tpm\"\nplugin = \"provider_tpm\"\n\
+             [provider.settings]\ntcti = \"{tcti}\"\n\
+             [provider.env]\nTSS2_LOG = \"all+none\"\n"
+        ))
+    }
+
+    /// Adds the PKCS#11 provider `hsm` on a SoftHSM token.
+    #[must_use]
+    pub fn with_hsm(self, hsm: &SoftHsm) -> Self {
+        self.with_provider(&format!(
+            "name = \"hsm\"\nplugin = \"provider_pkcs11\"\n\
+             [provider.settings]\nmodule = \"{}\"\ntoken = \"pkcs11:token={}\"\n\
+             pin_source = \"file:{}\"\n\
+             [provider.env]\nSOFTHSM2_CONF = \"{}\"\n",
+            hsm.module_path(),
+            hsm.label(),
+            hsm.pin_file().display(),
+            hsm.conf_path().display(),
+        ))
+    }
+
+    /// Adds a provider as written.
+    #[must_use]
+    pub fn with_provider(mut self, toml: &str) -> Self {
+        let _infallible = write!(self.providers, "\n[[provider]]\n{toml}");
+        self
+    }
+
+    /// Replaces the rules.
+    #[must_use]
+    pub fn with_rules(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.rules);
+        self
+    }
+
+    /// Sets the floor of new keys.
+    #[must_use]
+    pub fn with_floor(mut self, floor: &str) -> Self {
+        floor.clone_into(&mut self.floor);
+        self
+    }
+
+    /// Sets how long a provider is gone before seals go elsewhere.
+    #[must_use]
+    pub fn with_fallback_after(mut self, duration: &str) -> Self {
+        duration.clone_into(&mut self.fallback_after);
+        self
+    }
+
+    /// Sets the order of providers.
+    #[must_use]
+    pub fn with_order(mut self, order: &[&str]) -> Self {
+        self.order = Some(order.iter().map(|name| (*name).to_owned()).collect());
+        self
+    }
+
+    /// Adds sections as written.
+    #[must_use]
+    pub fn with(mut self, toml: &str) -> Self {
+        let _infallible = write!(self.more, "\n{toml}\n");
+        self
+    }
+
+    /// Starts the daemon on a new directory and waits until it is ready.
+    #[must_use]
+    pub fn start(self) -> Sealhost {
+        let mut host = self.prepare();
+        host.start();
+        host
+    }
+
+    /// Prepares a directory and writes the configuration, without starting anything.
+    #[must_use]
+    pub fn prepare(self) -> Sealhost {
+        let dir = tempfile::Builder::new().prefix("sealhost-test-").tempdir().unwrap();
+        let host = Sealhost { dir, setup: self, child: None };
+        fs::DirBuilder::new().mode(0o755).create(host.plugin_dir()).unwrap();
+        for plugin in ["provider_soft", "provider_tpm", "provider_pkcs11"] {
+            host.install(&built(&format!("lib{plugin}.so")), plugin);
+        }
+        host.write_config();
+        host
+    }
+}
+
+/// A daemon under test. It is killed, and its directory removed, when this is dropped.
+#[derive(Debug)]
+pub struct Sealhost {
+    dir: TempDir,
+    setup: Setup,
+    child: Option<Child>,
+}
+
+impl Sealhost {
+    /// Its directory: `state/`, `plugins/`, `audit.log`, `config.toml`, `log`, `api.sock`.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir().join("api.sock")
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.dir().join("config.toml")
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir().join("state")
+    }
+
+    /// Its audit file.
+    #[must_use]
+    pub fn audit_path(&self) -> PathBuf {
+        self.dir().join("audit.log")
+    }
+
+    /// Where its plugins are.
+    #[must_use]
+    pub fn plugin_dir(&self) -> PathBuf {
+        self.dir().join("plugins")
+    }
+
+    /// What it logged so far, over all its runs.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir().join("log")).unwrap_or_default()
+    }
+
+    /// The lines of its audit.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.audit_path()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the daemon is running").id()
+    }
+
+    /// The process ids of its workers.
+    #[must_use]
+    pub fn workers(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let children = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flat_map(|task| {
+            fs::read_to_string(task.unwrap().path().join("children"))
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        });
+        children.map(|child| child.parse().unwrap()).collect()
+    }
+
+    /// Puts a plugin into its plugin directory.
+    pub fn install(&self, file: &Path, plugin: &str) {
+        let to = self.plugin_dir().join(format!("lib{plugin}.so"));
+        if fs::hard_link(file, &to).is_err() {
+            fs::copy(file, &to).unwrap();
+        }
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Changes what the configuration says, for the next start or reload.
+    pub fn reconfigure(&mut self, change: impl FnOnce(Setup) -> Setup) {
+        self.setup = change(self.setup.clone());
+        self.write_config();
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    pub fn start(&mut self) {
+        if let Err(status) = self.try_start() {
+            panic!("sealhost ended with {status}:\n{}", self.log());
+        }
+    }
+
+    /// Starts it; the exit status when it does not become ready.
+    ///
+    /// # Errors
+    /// The status with which it ended; its log says why.
+    pub fn try_start(&mut self) -> Result<(), ExitStatus> {
+        assert!(self.child.is_none(), "it is running already");
+        let notify_path = self.dir().join("notify.sock");
+        let _absent_at_first = fs::remove_file(&notify_path);
+        let notify = UnixDatagram::bind(&notify_path).unwrap();
+        notify.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let log =
+            fs::File::options().create(true).append(true).open(self.dir().join("log")).unwrap();
+        let mut child = Command::new(built("sealhost"))
+            .arg("--config")
+            .arg(self.config_path())
+            .args(["--log", "debug"])
+            .env("NOTIFY_SOCKET", &notify_path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let patience = std::time::Instant::now() + START_TIMEOUT;
+        let mut message = [0; 4096];
+        loop {
+            if let Ok(length) = notify.recv(&mut message) {
+                let said = String::from_utf8_lossy(&message[..length]).into_owned();
+                if said.lines().any(|line| line == "READY=1") {
+                    self.child = Some(child);
+                    return Ok(());
+                }
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                return Err(status);
+            }
+            assert!(std::time::Instant::now() < patience, "not ready in time:\n{}", self.log());
+        }
+    }
+
+    /// Asks it to stop, and waits for its end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.child.take().expect("the daemon is running").wait().unwrap()
+    }
+
+    /// Kills it without warning.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("the daemon is running");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Stops it and starts it again.
+    pub fn restart(&mut self) {
+        assert!(self.stop().success(), "{}", self.log());
+        self.start();
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Sends `GET`.
+    #[must_use]
+    pub fn get(&self, target: &str) -> Response {
+        http::request(&self.socket(), "GET", target, b"")
+    }
+
+    /// Sends `POST` with a JSON body.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "callers write json!(…) in place")]
+    pub fn post(&self, target: &str, body: Value) -> Response {
+        http::request(&self.socket(), "POST", target, body.to_string().as_bytes())
+    }
+
+    /// Sends `DELETE`.
+    #[must_use]
+    pub fn delete(&self, target: &str) -> Response {
+        http::request(&self.socket(), "DELETE", target, b"")
+    }
+
+    /// Makes a key on one provider and returns its record.
+    #[track_caller]
+    pub fn create(&self, key: &str, usage: &str, provider: &str) -> Value {
+        let body = json!({"usage": usage, "providers": [provider]});
+        self.post(&format!("/v1/keys/{key}"), body).ok()
+    }
+
+    /// Seals a text and returns the envelope.
+    #[track_caller]
+    #[must_use]
+    pub fn seal(&self, key: &str, text: &str) -> String {
+        let body = json!({"plaintext": http::b64(text)});
+        self.post(&format!("/v1/keys/{key}/seal"), body).text("sealed")
+    }
+
+    /// Unseals an envelope.
+    #[must_use]
+    pub fn unseal(&self, key: &str, sealed: &str) -> Response {
+        self.post(&format!("/v1/keys/{key}/unseal"), json!({"sealed": sealed}))
+    }
+
+    /// What a provider's state is.
+    #[must_use]
+    pub fn provider(&self, name: &str) -> Value {
+        let list = self.get("/v1/providers").ok();
+        let found = list["providers"].as_array().unwrap().iter().find(|it| it["name"] == name);
+        found.unwrap_or_else(|| panic!("no provider {name} in {list}")).clone()
+    }
+
+    /// Asks again and again, with a bound, until something holds.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let patience = std::time::Instant::now() + START_TIMEOUT;
+        while !holds(self) {
+            assert!(std::time::Instant::now() < patience, "{what} did not happen:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn write_config(&self) {
+        let Setup { floor, fallback_after, order, providers, rules, more } = &self.setup;
+        let dir = self.dir().display();
+        let order = order.as_ref().map(|order| format!("order = {order:?}\n")).unwrap_or_default();
+        let text = format!(
+            "[listen]\nsocket = \"{dir}/api.sock\"\n\
+             [state]\ndir = \"{dir}/state\"\n\
+             [plugins]\ndir = \"{dir}/plugins\"\n\
+             [audit]\npath = \"{dir}/audit.log\"\n\
+             [selection]\nfloor = \"{floor}\"\nfallback_after = \"{fallback_after}\"\n{order}\
+             {more}{providers}\n{rules}"
+        );
+        fs::write(self.config_path(), text).unwrap();
+        fs::set_permissions(self.config_path(), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+impl Drop for Sealhost {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _gone_already = child.kill();
+            let _gone_already = child.wait();
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(40).collect();
+            let tail: Vec<_> = tail.into_iter().rev().collect();
+            let _nobody_listens = writeln_stderr(&tail.join("\n"));
+        }
+    }
+}
+
+fn writeln_stderr(text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    writeln!(std::io::stderr(), "--- end of the daemon's log\n{text}\n---")
+}
+
+/// Sends a signal by name to a process that a test started.
+pub fn signal(pid: u32, name: &str) {
+    let signal = match name {
+        "TERM" => rustix::process::Signal::TERM,
+        "KILL" => rustix::process::Signal::KILL,
+        "HUP" => rustix::process::Signal::HUP,
+        "STOP" => rustix::process::Signal::STOP,
+        "CONT" => rustix::process::Signal::CONT,
+        other => panic!("no signal {other}"),
+    };
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// A file that `cargo build --workspace` makes.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let directory = test.parent().and_then(Path::parent).unwrap();
+    let path = directory.join(name);
+    assert!(path.exists(), "{} is missing; run: cargo build --workspace", path.display());
+    path
+}
