@@ -438,9 +438,9 @@ pub fn signal(pid: u32, name: &str) {
 /// A file that `cargo build --workspace` makes.
 #[must_use]
 pub fn built(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let directory = test.parent().and_then(Path::parent).unwrap();
-    let path = directory.join(name);
-    assert!(path.exists(), "{} is missing; run: cargo build --workspace", path.display());
-    path
+    let program = std::env::current_exe().unwrap();
+    // A test is one directory below the binaries, a bench beside them.
+    let mut directories = program.ancestors().skip(1).take(2).map(|directory| directory.join(name));
+    let found = directories.find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("{name} is missing; run: cargo build --workspace"))
 }

@@ -1,0 +1,141 @@
+//! Load over the socket: so many connections, each with one request under way.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use serde_json::Value;
+use tests::Sealhost;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+/// What a load came to.
+pub(crate) struct Measured {
+    pub(crate) per_second: f64,
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    /// CPU time of the host for each request.
+    pub(crate) host_cpu_us: f64,
+    /// CPU time of all workers for each request.
+    pub(crate) worker_cpu_us: f64,
+}
+
+/// Sends one request again and again over each connection, and checks that each succeeds.
+pub(crate) fn run(
+    host: &Sealhost,
+    target: &str,
+    body: &Value,
+    connections: usize,
+    time: Duration,
+) -> Measured {
+    let body = body.to_string();
+    let request = format!(
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let request: Arc<[u8]> = request.into_bytes().into();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    // A moment of load that is not counted: caches, first connections.
+    let _warm = runtime.block_on(send_all(host.socket(), &request, connections, time / 8));
+    let (host_before, workers_before) = cpu(host);
+    let started = Instant::now();
+    let latencies = runtime.block_on(send_all(host.socket(), &request, connections, time));
+    let elapsed = started.elapsed().as_secs_f64();
+    let (host_after, workers_after) = cpu(host);
+    let requests = f64::from(u32::try_from(latencies.len()).unwrap());
+    Measured {
+        per_second: requests / elapsed,
+        p50_us: latencies.value_at_quantile(0.5) / 1000,
+        p99_us: latencies.value_at_quantile(0.99) / 1000,
+        host_cpu_us: (host_after - host_before) * 1e6 / requests,
+        worker_cpu_us: (workers_after - workers_before) * 1e6 / requests,
+    }
+}
+
+/// Latencies in nanoseconds.
+async fn send_all(
+    socket: PathBuf,
+    request: &Arc<[u8]>,
+    connections: usize,
+    time: Duration,
+) -> Histogram<u64> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..connections)
+        .map(|_| tokio::spawn(send(socket.clone(), Arc::clone(request), Arc::clone(&stop))))
+        .collect();
+    tokio::time::sleep(time).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut all = Histogram::new(3).unwrap();
+    for client in clients {
+        all.add(client.await.unwrap()).unwrap();
+    }
+    all
+}
+
+async fn send(socket: PathBuf, request: Arc<[u8]>, stop: Arc<AtomicBool>) -> Histogram<u64> {
+    let mut latencies = Histogram::new(3).unwrap();
+    let mut stream = UnixStream::connect(socket).await.unwrap();
+    let mut buffer = Vec::with_capacity(8192);
+    while !stop.load(Ordering::Relaxed) {
+        let started = Instant::now();
+        stream.write_all(&request).await.unwrap();
+        buffer.clear();
+        while !is_complete(&buffer) {
+            assert_ne!(stream.read_buf(&mut buffer).await.unwrap(), 0, "the host hung up");
+        }
+        let status = buffer.get(9..12).unwrap_or_default();
+        assert_eq!(status, b"200", "{}", String::from_utf8_lossy(&buffer));
+        latencies.record(u64::try_from(started.elapsed().as_nanos()).unwrap()).unwrap();
+    }
+    latencies
+}
+
+fn is_complete(reply: &[u8]) -> bool {
+    let Some(end) = reply.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = std::str::from_utf8(reply.get(..end).unwrap_or_default()).unwrap_or_default();
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse::<usize>().ok());
+    length.is_some_and(|length| reply.len() >= end + 4 + length)
+}
+
+/// CPU seconds of the host and of its workers so far.
+fn cpu(host: &Sealhost) -> (f64, f64) {
+    (cpu_of(host.pid()), host.workers().into_iter().map(cpu_of).sum())
+}
+
+/// On-CPU time of all threads, by the scheduler's accounting in nanoseconds.
+fn cpu_of(pid: u32) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let nanoseconds = tasks.map(|task| {
+        let path = task.unwrap().path().join("schedstat");
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.split(' ').next().and_then(|first| first.parse::<f64>().ok()).unwrap_or(0.0)
+    });
+    nanoseconds.sum::<f64>() / 1e9
+}
+
+/// Resident memory of the host and its workers.
+pub(crate) fn resident(host: &Sealhost) -> String {
+    let kib = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let workers: Vec<_> = host.workers().into_iter().map(kib).collect();
+    let host = kib(host.pid());
+    let together = host + workers.iter().sum::<u64>();
+    format!("host {host} KiB, workers {workers:?} KiB, together {} MiB", together / 1024)
+}
+
+/// What the machine was doing besides.
+pub(crate) fn machine() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{cores} cores, load average {}", load.trim())
+}

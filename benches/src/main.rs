@@ -1,0 +1,128 @@
+//! Measures the daemon over its socket, beside bare loops on the same devices in the same run.
+//!
+//! `cargo build --release --workspace && target/release/sealhost-bench`
+//!
+//! Ratios are what counts: figures of a shared machine drift, their quotients less so.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a measurement that cannot go on has failed, and its result is for people"
+)]
+
+mod bare;
+mod growth;
+mod load;
+
+use std::time::Duration;
+
+use clap::Parser;
+use serde_json::{Value, json};
+use swtpm_fixtures::{SoftHsm, Swtpm};
+use tests::{Sealhost, Setup, b64};
+
+/// Load on a real sealhost beside bare loops on the same devices.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 2)]
+    seconds: u64,
+    /// Numbers of connections.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16, 256])]
+    connections: Vec<usize>,
+    /// Only these providers: soft, hsm, tpm.
+    #[arg(long, value_delimiter = ',', default_values_t = ["soft".to_owned(), "hsm".to_owned(), "tpm".to_owned()])]
+    providers: Vec<String>,
+    /// Also measure growth: 10,000 keys in the registry, 1,000 objects in the token.
+    #[arg(long)]
+    growth: bool,
+    /// Only the bare loop on a token, for the bench itself.
+    #[arg(long, hide = true)]
+    bare_token: Option<std::path::PathBuf>,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let time = Duration::from_secs(arguments.seconds);
+    if let Some(module) = &arguments.bare_token {
+        println!("{}", bare::token_loop(module, time));
+        return;
+    }
+    if cfg!(debug_assertions) {
+        println!("not a release build: the figures mean little");
+    }
+    let swtpm = Swtpm::start().unwrap();
+    let hsm = SoftHsm::start("bench", "1234").unwrap();
+    let started = std::time::Instant::now();
+    let host = Setup::default().with_tpm(&swtpm).with_hsm(&hsm).with_soft().start();
+    println!("ready with three providers after {} ms", started.elapsed().as_millis());
+
+    for provider in &arguments.providers {
+        host.create(&format!("{provider}-seal"), "seal", provider);
+        host.create(&format!("{provider}-mac"), "mac", provider);
+    }
+    println!(
+        "\n| provider | operation | connections | requests/s | p50 µs | p99 µs | host CPU µs | worker CPU µs | of bare loop |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for provider in &arguments.providers {
+        let bare = match provider.as_str() {
+            "soft" => bare::software(time),
+            "hsm" => bare::token(&hsm, time),
+            "tpm" => bare::tpm(time),
+            other => panic!("no provider {other}"),
+        };
+        println!(
+            "| {provider} | bare loop | 1 thread | {:.0} | {:.0} | | | | 100 % |",
+            bare,
+            1e6 / bare
+        );
+        for operation in ["seal", "unseal", "mac"] {
+            for &connections in &arguments.connections {
+                row(&host, provider, operation, connections, time, bare);
+            }
+        }
+    }
+    println!("\nresident: {}", load::resident(&host));
+    if arguments.growth {
+        growth::measure(&host, &hsm, time);
+    }
+    println!("{}", load::machine());
+}
+
+fn row(
+    host: &Sealhost,
+    provider: &str,
+    operation: &str,
+    connections: usize,
+    time: Duration,
+    bare: f64,
+) {
+    let (key, body) = request(host, provider, operation);
+    let target = format!("/v1/keys/{key}/{operation}");
+    let measured = load::run(host, &target, &body, connections, time);
+    println!(
+        "| {provider} | {operation} | {connections} | {:.0} | {} | {} | {:.1} | {:.1} | {:.0} % |",
+        measured.per_second,
+        measured.p50_us,
+        measured.p99_us,
+        measured.host_cpu_us,
+        measured.worker_cpu_us,
+        100.0 * measured.per_second / bare,
+    );
+}
+
+/// The key and the body of an operation on 64 bytes.
+fn request(host: &Sealhost, provider: &str, operation: &str) -> (String, Value) {
+    let bytes = b64([7; 64]);
+    match operation {
+        "seal" => (format!("{provider}-seal"), json!({"plaintext": bytes})),
+        "unseal" => {
+            let key = format!("{provider}-seal");
+            let sealed = host.seal(&key, &"7".repeat(64));
+            (key, json!({"sealed": sealed}))
+        }
+        _ => (format!("{provider}-mac"), json!({"message": bytes})),
+    }
+}
