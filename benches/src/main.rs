@@ -68,16 +68,15 @@ fn main() {
     println!("|---|---|---|---|---|---|---|---|---|");
     for provider in &arguments.providers {
         let bare = match provider.as_str() {
-            "soft" => bare::software(time),
-            "hsm" => bare::token(&hsm, time),
-            "tpm" => bare::tpm(time),
+            "soft" => bare_row(provider, "bare loop", bare::software(time)),
+            "hsm" => bare_row(provider, "bare loop", bare::token(&hsm, time)),
+            "tpm" => {
+                let (password, session) = bare::tpm(time);
+                bare_row(provider, "bare loop, salted session", session);
+                bare_row(provider, "bare loop, password", password)
+            }
             other => panic!("no provider {other}"),
         };
-        println!(
-            "| {provider} | bare loop | 1 thread | {:.0} | {:.0} | | | | 100 % |",
-            bare,
-            1e6 / bare
-        );
         for operation in ["seal", "unseal", "mac"] {
             for &connections in &arguments.connections {
                 row(&host, provider, operation, connections, time, bare);
@@ -89,6 +88,11 @@ fn main() {
         growth::measure(&host, &hsm, time);
     }
     println!("{}", load::machine());
+}
+
+fn bare_row(provider: &str, what: &str, bare: f64) -> f64 {
+    println!("| {provider} | {what} | 1 thread | {bare:.0} | {:.0} | | | | |", 1e6 / bare);
+    bare
 }
 
 fn row(
