@@ -252,7 +252,7 @@ fn connection_on_which_the_host_speaks_unasked_is_not_used_again() {
             is_kept.recv().unwrap();
             give(stream, 200, RANDOM);
             told.send(()).unwrap();
-            await_end(stream);
+            await_hang_up(stream);
         },
         vec![Box::new(serve_one)],
         |client| {
