@@ -59,6 +59,14 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
+/// A time of the host, without the parts of a second.
+pub(crate) fn time(text: &str) -> String {
+    match text.split_once('.') {
+        Some((seconds, _)) => plain(seconds) + "Z",
+        None => plain(text),
+    }
+}
+
 /// A word for a cell without a value.
 pub(crate) const NOTHING: &str = "-";
 
@@ -71,6 +79,12 @@ mod tests {
         let rows =
             [vec!["tpm".to_owned(), "open".to_owned()], vec!["hsm-2".to_owned(), "-".to_owned()]];
         assert_eq!(table(&["NAME", "STATE"], rows), "NAME   STATE\ntpm    open\nhsm-2  -\n");
+    }
+
+    #[test]
+    fn time_is_cut_to_seconds() {
+        assert_eq!(time("2026-01-02T03:04:05.678Z"), "2026-01-02T03:04:05Z");
+        assert_eq!(time("2026-01-02T03:04:05Z"), "2026-01-02T03:04:05Z");
     }
 
     #[test]

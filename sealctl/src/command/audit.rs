@@ -113,7 +113,7 @@ fn text(found: &Found) -> String {
     let (summary, torn_bytes) = match found {
         Found::Broken { file, fault, read_before } => {
             return format!(
-                "broken: {} line {}: {}\nnothing after the line before it can be relied on\n",
+                "broken: {} line {}: {}\nneither the line before it nor anything after it can be relied on\n",
                 screen::plain(&file.to_string()),
                 fault.line.saturating_sub(*read_before),
                 fault.reason,

@@ -2,7 +2,7 @@
 
 use wire::api::{KeyRecord, VersionRecord, VersionState};
 
-use crate::screen::{NOTHING, plain, table};
+use crate::screen::{NOTHING, table, time};
 
 /// One key with its versions.
 pub(super) fn one(record: &KeyRecord) -> String {
@@ -24,7 +24,7 @@ pub(super) fn one(record: &KeyRecord) -> String {
         let numbers: Vec<_> = pcrs.sha256.iter().map(u8::to_string).collect();
         text.push_str(&format!("  pcrs       sha256: {}\n", numbers.join(", ")));
     }
-    let head = ["VERSION", "STATE", "PROVIDER", "PROTECTION", "ORIGIN", "MADE", "CREATED"];
+    let head = ["VERSION", "STATE", "PROVIDER", "PROTECTION", "ORIGIN", "FALLBACK", "CREATED"];
     text.push('\n');
     text.push_str(&table(&head, record.versions.iter().map(version)));
     text
@@ -62,8 +62,8 @@ fn version(version: &VersionRecord) -> Vec<String> {
         version.provider.to_string(),
         version.protection.as_str().to_owned(),
         version.origin.as_str().to_owned(),
-        if version.fallback { "by fallback" } else { "as asked" }.to_owned(),
-        plain(&version.created_at),
+        if version.fallback { "yes" } else { NOTHING }.to_owned(),
+        time(&version.created_at),
     ]
 }
 
@@ -91,10 +91,10 @@ secrets/db
   fallback   seals with another provider while its own is down
   pcrs       sha256: 0, 7
 
-VERSION  STATE         PROVIDER  PROTECTION  ORIGIN     MADE         CREATED
-1        destroyed     tpm       hardware    generated  as asked     2026-01-02T03:04:05Z
-2        active        tpm       hardware    generated  as asked     2026-01-03T03:04:05Z
-3        decrypt-only  soft      software    generated  by fallback  2026-01-04T03:04:05Z
+VERSION  STATE         PROVIDER  PROTECTION  ORIGIN     FALLBACK  CREATED
+1        destroyed     tpm       hardware    generated  -         2026-01-02T03:04:05Z
+2        active        tpm       hardware    generated  -         2026-01-03T03:04:05Z
+3        decrypt-only  soft      software    generated  yes       2026-01-04T03:04:05Z
 "
         );
     }

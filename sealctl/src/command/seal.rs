@@ -23,7 +23,7 @@ const SEALED_MAX_BYTES: usize = ENVELOPE_MAX_BYTES.div_ceil(3) * 4 + 64;
 #[command(after_help = "\
 Examples:
   sealctl seal secrets/db --context app=web --in db.password --out db.sealed
-  printf %s \"$(systemd-ask-password)\" | sealctl seal secrets/db > db.sealed")]
+  systemd-ask-password -n | sealctl seal secrets/db > db.sealed")]
 pub(crate) struct SealArgs {
     #[command(flatten)]
     target: Target,
@@ -82,9 +82,9 @@ pub(super) fn seal(session: &Session, args: &SealArgs) -> Result<Exit, Failure> 
     let reply = session.ask(&Call::seal(&args.target.key, &plaintext, &context)?)?;
     let value = &reply.value;
     let text = format!("{}\n", value.sealed.as_str());
-    args.sink.write(&session.document_or(&reply.document, text.as_bytes()))?;
     say_by_whom("sealed", &value.key, value.version, &value.provider, value.protection);
     warn_of_fallback(value.fallback, &value.provider, value.protection);
+    args.sink.write(&session.document_or(&reply.document, text.as_bytes()))?;
     Ok(Exit::Done)
 }
 
@@ -94,8 +94,8 @@ pub(super) fn unseal(session: &Session, args: &UnsealArgs) -> Result<Exit, Failu
     let sealed = read_sealed(&args.input)?;
     let reply = session.ask(&Call::unseal(&args.target.key, &sealed, &context)?)?;
     let value = &reply.value;
-    args.sink.write(&session.document_or(&reply.document, value.plaintext.as_bytes()))?;
     say_by_whom("unsealed", &value.key, value.version, &value.provider, value.protection);
+    args.sink.write(&session.document_or(&reply.document, value.plaintext.as_bytes()))?;
     Ok(Exit::Done)
 }
 
@@ -106,9 +106,9 @@ pub(super) fn rewrap(session: &Session, args: &RewrapArgs) -> Result<Exit, Failu
     let reply = session.ask(&Call::rewrap(&args.key, &item)?)?;
     let value = &reply.value;
     let text = format!("{}\n", value.sealed.as_str());
-    args.sink.write(&session.document_or(&reply.document, text.as_bytes()))?;
     say_by_whom("rewrapped", &value.key, value.version, &value.provider, value.protection);
     warn_of_fallback(value.fallback, &value.provider, value.protection);
+    args.sink.write(&session.document_or(&reply.document, text.as_bytes()))?;
     Ok(Exit::Done)
 }
 

@@ -48,10 +48,10 @@ pub(super) fn run(session: &Session, args: &SignArgs) -> Result<Exit, Failure> {
     let reply = session.ask(&Call::sign(&args.key, &digest, args.key_version)?)?;
     let value = &reply.value;
     let signature = args.encoding.encode(value.signature.as_bytes());
-    args.sink.write(&session.document_or(&reply.document, &signature))?;
     let (key, version, provider) = (&value.key, value.version, &value.provider);
     let protection = value.protection.as_str();
     note(&format!("signed by {key} version {version} in {provider} ({protection})"));
+    args.sink.write(&session.document_or(&reply.document, &signature))?;
     Ok(Exit::Done)
 }
 

@@ -5,7 +5,7 @@ use wire::api::{ProviderStatus, Status};
 
 use super::Session;
 use crate::exit::{Exit, Failure};
-use crate::screen::{NOTHING, plain, table};
+use crate::screen::{NOTHING, plain, table, time};
 
 pub(super) fn run(session: &Session) -> Result<Exit, Failure> {
     session.ask_and_print(&Call::status(), text)
@@ -16,7 +16,7 @@ fn text(status: &Status) -> String {
     format!(
         "sealhost {}, started {}, registry generation {}\nnew keys go to: {} (floor: {})\n\n{}",
         plain(&status.version),
-        plain(&status.started_at),
+        time(&status.started_at),
         status.generation,
         order.join(", "),
         status.floor.as_str(),
@@ -59,7 +59,7 @@ fn row(provider: &ProviderStatus) -> Vec<String> {
         or_nothing(provider.protection.map(|protection| protection.as_str())),
         joined(&device, " "),
         joined(&provider.capabilities, ","),
-        provider.since.clone(),
+        time(&provider.since),
     ]
 }
 
