@@ -1,0 +1,224 @@
+//! The command line.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use wire::api::{Protection, Usage};
+
+use crate::command::audit::AuditCommand;
+use crate::command::config::ConfigCommand;
+use crate::command::key::KeyCommand;
+use crate::command::mac::{MacArgs, VerifyArgs};
+use crate::command::provider::ProviderCommand;
+use crate::command::random::RandomArgs;
+use crate::command::seal::{RewrapArgs, SealArgs, UnsealArgs};
+use crate::command::sign::SignArgs;
+use crate::exit::Exit;
+
+/// Where the host listens unless told otherwise.
+pub(crate) const SOCKET: &str = "/run/sealhost/sealhost.sock";
+
+const EXAMPLES: &str = "\
+Examples:
+  sealctl status
+  sealctl key create secrets/db --usage seal
+  sealctl seal secrets/db --context app=web --in db.password --out db.sealed
+  sealctl unseal secrets/db --context app=web --in db.sealed | consumer
+  sealctl key public release > release.pem";
+
+/// Seals secrets, and looks after keys and providers, through the sealhost daemon
+///
+/// Secrets are read from standard input or files, never from the command line or the environment.
+#[derive(Debug, Parser)]
+#[command(name = "sealctl", version, after_help = EXAMPLES, after_long_help = after_long_help())]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Common {
+    /// Socket of the host
+    #[arg(long, global = true, value_name = "PATH", default_value = SOCKET)]
+    pub(crate) socket: PathBuf,
+    /// Print the host's reply as it came; errors as JSON too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Seconds to wait for a reply
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "130", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the host and its providers
+    Status,
+    /// List providers, or try one again
+    #[command(subcommand)]
+    Provider(ProviderCommand),
+    /// Create, import, list, show, rotate and destroy keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Seal a secret
+    Seal(SealArgs),
+    /// Open a sealed secret
+    Unseal(UnsealArgs),
+    /// Move a sealed secret to the active version of its key, without opening it
+    Rewrap(RewrapArgs),
+    /// Compute the HMAC-SHA256 of a message
+    Mac(MacArgs),
+    /// Check the HMAC-SHA256 of a message; exit code 1 when it is not valid
+    Verify(VerifyArgs),
+    /// Sign a file, or a digest, with ECDSA P-256
+    Sign(SignArgs),
+    /// Draw random bytes from a device
+    Random(RandomArgs),
+    /// Check the audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Check a configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  sealctl completions bash > /etc/bash_completion.d/sealctl")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The parser of a usage.
+pub(crate) fn usage() -> impl TypedValueParser<Value = Usage> {
+    words([Usage::Seal, Usage::Mac, Usage::Sign], Usage::as_str)
+}
+
+/// The parser of a protection.
+pub(crate) fn protection() -> impl TypedValueParser<Value = Protection> {
+    words([Protection::Software, Protection::Emulated, Protection::Hardware], Protection::as_str)
+}
+
+fn words<T: Copy + Send + Sync + 'static, const N: usize>(
+    values: [T; N],
+    as_str: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(values.map(as_str)).try_map(move |word| {
+        values.into_iter().find(|&value| as_str(value) == word).ok_or("another word")
+    })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (1..=86_400).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        Ok(_) | Err(_) => Err("a whole number from 1 to 86400".to_owned()),
+    }
+}
+
+fn after_long_help() -> String {
+    let mut text = format!("{EXAMPLES}\n\nExit codes:\n");
+    for exit in Exit::ALL {
+        // Writing to a string cannot fail.
+        let _infallible = writeln!(text, "  {}  {}", exit.code(), exit.meaning());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    const PAGE: &str = include_str!("../../docs/sealctl.md");
+
+    fn refused(line: &str) {
+        assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+    }
+
+    fn accepted(line: &str) -> Cli {
+        Cli::try_parse_from(line.split(' ')).unwrap()
+    }
+
+    #[test]
+    fn definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_page_is_accepted() {
+        let examples = PAGE.lines().filter_map(|line| line.strip_prefix("sealctl "));
+        let mut count = 0;
+        for example in examples {
+            let one = example.split(" | ").next().unwrap().split(" > ").next().unwrap();
+            accepted(&format!("sealctl {one}"));
+            count += 1;
+        }
+        assert!(count > 15, "{count}");
+    }
+
+    #[test]
+    fn every_exit_code_stands_on_the_page_and_in_the_help() {
+        let help = Cli::command().render_long_help().to_string();
+        for exit in Exit::ALL {
+            assert!(PAGE.contains(&format!("| {} | {} |", exit.code(), exit.meaning())));
+            assert!(help.contains(&format!("{}  {}", exit.code(), exit.meaning())));
+        }
+    }
+
+    #[test]
+    fn options_of_every_command_may_stand_before_or_after_it() {
+        for line in ["sealctl --json --socket /s status", "sealctl status --json --socket /s"] {
+            let cli = accepted(line);
+            assert!(cli.common.json && cli.common.socket.ends_with("s"));
+        }
+    }
+
+    #[test]
+    fn names_out_of_rule_are_refused() {
+        refused("sealctl key show .hidden");
+        refused("sealctl key show a//b");
+        refused("sealctl provider retry TPM");
+    }
+
+    #[test]
+    fn words_out_of_list_are_refused() {
+        refused("sealctl key create a --usage open");
+        refused("sealctl key create a --usage seal --floor paper");
+        refused("sealctl key create a");
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        refused("sealctl random 0");
+        refused("sealctl random 1025");
+        refused("sealctl key create a --usage seal --pcr 24");
+        refused("sealctl --timeout 0 status");
+        accepted("sealctl random 1024");
+        accepted("sealctl key create a --usage seal --pcr 23 --pcr 0");
+    }
+
+    #[test]
+    fn secret_cannot_stand_on_the_command_line() {
+        refused("sealctl seal a plaintext");
+        refused("sealctl key import a c2VjcmV0");
+        refused("sealctl verify a --mac c2VjcmV0");
+    }
+
+    #[test]
+    fn context_that_is_not_a_pair_is_refused() {
+        refused("sealctl seal a --context app");
+        refused("sealctl seal a --context =web");
+        accepted("sealctl seal a --context app=web=1 --context b=");
+    }
+
+    #[test]
+    fn force_without_a_file_is_refused() {
+        refused("sealctl seal a --force");
+    }
+}

@@ -1,0 +1,92 @@
+//! `status`, and how providers are shown.
+
+use sealhost_client::Call;
+use wire::api::{ProviderStatus, Status};
+
+use super::Session;
+use crate::exit::{Exit, Failure};
+use crate::screen::{NOTHING, plain, table, time};
+
+pub(super) fn run(session: &Session) -> Result<Exit, Failure> {
+    session.ask_and_print(&Call::status(), text)
+}
+
+fn text(status: &Status) -> String {
+    let order: Vec<_> = status.order.iter().map(|name| name.as_str()).collect();
+    format!(
+        "sealhost {}, started {}, registry generation {}\nnew keys go to: {} (floor: {})\n\n{}",
+        plain(&status.version),
+        time(&status.started_at),
+        status.generation,
+        order.join(", "),
+        status.floor.as_str(),
+        providers(&status.providers),
+    )
+}
+
+/// A table, and under it what does not fit one.
+pub(super) fn providers(providers: &[ProviderStatus]) -> String {
+    let head = ["PROVIDER", "STATE", "KIND", "PROTECTION", "DEVICE", "CAN", "SINCE"];
+    let mut text = table(&head, providers.iter().map(row));
+    for provider in providers {
+        let mut say = |what: &str| text.push_str(&format!("\n{}: {}", provider.name, plain(what)));
+        if let Some(reason) = &provider.reason {
+            say(reason);
+        }
+        if provider.fallback_active {
+            say("new seals go to another provider now; rewrap them when this one is back");
+        }
+        provider.notes.iter().for_each(|note| say(note));
+    }
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+fn row(provider: &ProviderStatus) -> Vec<String> {
+    let or_nothing = |text: Option<&str>| text.unwrap_or(NOTHING).to_owned();
+    let device: Vec<_> =
+        [&provider.manufacturer, &provider.firmware].into_iter().flatten().cloned().collect();
+    let joined = |words: &[String], with: &str| match words {
+        [] => NOTHING.to_owned(),
+        words => words.join(with),
+    };
+    vec![
+        provider.name.to_string(),
+        provider.state.as_str().to_owned(),
+        or_nothing(provider.kind.as_deref()),
+        or_nothing(provider.protection.map(|protection| protection.as_str())),
+        joined(&device, " "),
+        joined(&provider.capabilities, ","),
+        time(&provider.since),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const API: &str = include_str!("../../../docs/api.md");
+
+    #[test]
+    fn status_of_the_page_is_shown_with_reasons_under_the_table() {
+        let (_, section) = API.split_once("### `GET /v1/status`").unwrap();
+        let document = section.split("```json\n").nth(1).unwrap().split("\n```").next().unwrap();
+        let status = serde_json::from_str(document).unwrap();
+        assert_eq!(
+            text(&status),
+            "\
+sealhost 0.1.0, started 2026-01-02T03:04:05Z, registry generation 4
+new keys go to: tpm, hsm (floor: hardware)
+
+PROVIDER  STATE  KIND    PROTECTION  DEVICE    CAN                   SINCE
+tpm       open   tpm2    hardware    IFX 7.85  seal,mac,sign,random  2026-01-02T03:04:05Z
+hsm       down   pkcs11  -           -         -                     2026-01-02T08:00:00Z
+
+hsm: the token is gone; plug it in, or look at the log of the worker
+hsm: new seals go to another provider now; rewrap them when this one is back
+"
+        );
+    }
+}
