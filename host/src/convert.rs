@@ -1,7 +1,11 @@
-//! The one table between the words of the API and those of the plugin boundary.
+//! The one table between the words of the API and those of the plugin boundary, so that the rooms
+//! on either side of it know only their own.
 
 use provider_core as core;
-use wire::api;
+use wire::api::{self, CreateRequest, KeyRecord, PcrSelection, VersionRecord, VersionState};
+
+use crate::error::{Failure, HostError};
+use crate::registry::{Key, Stage, Version};
 
 /// The boundary's word for a usage.
 pub(crate) const fn usage(usage: api::Usage) -> core::Usage {
@@ -40,6 +44,59 @@ pub(crate) fn capabilities(capabilities: core::Capabilities) -> Vec<String> {
     ];
     let named = WORDS.iter().filter(|(capability, _)| capabilities.contains(*capability));
     named.map(|(_, word)| (*word).to_owned()).collect()
+}
+
+/// A key as clients see it. A version that is being made is not there yet.
+pub(crate) fn key_record(key: &Key) -> KeyRecord {
+    let active = key.active().map(|version| version.number);
+    let version = |version: &Version| VersionRecord {
+        version: version.number,
+        state: match version.stage {
+            Stage::Live if active == Some(version.number) => VersionState::Active,
+            Stage::Live => VersionState::DecryptOnly,
+            Stage::Creating | Stage::Destroying | Stage::Destroyed => VersionState::Destroyed,
+        },
+        provider: version.provider.clone(),
+        protection: version.protection,
+        origin: version.origin,
+        fallback: version.fallback,
+        created_at: version.created_at.clone(),
+    };
+    let state = key.terms.state.as_ref();
+    let made = key.versions.iter().filter(|version| version.stage != Stage::Creating);
+    KeyRecord {
+        name: key.name.clone(),
+        usage: key.terms.usage,
+        algorithm: key.terms.algorithm,
+        floor: key.terms.floor,
+        fallback: key.terms.fallback,
+        providers: key.terms.providers.clone(),
+        pcrs: state.and_then(|state| pcrs_of(state.as_str())),
+        versions: made.map(version).collect(),
+    }
+}
+
+/// The bank that the API speaks of; this word and the numbers are what providers read.
+const STATE_BANK: &str = "sha256:";
+
+/// The state binding that a request asks for.
+pub(crate) fn state_binding(
+    request: &CreateRequest,
+) -> Result<Option<core::StateBinding>, HostError> {
+    let Some(pcrs) = &request.pcrs else { return Ok(None) };
+    let mut numbers = pcrs.sha256.clone();
+    numbers.sort_unstable();
+    let numbers: Vec<_> = numbers.iter().map(u8::to_string).collect();
+    let text = format!("{STATE_BANK}{}", numbers.join(","));
+    let binding = core::StateBinding::new(&text);
+    Ok(Some(binding.map_err(|_invalid| Failure::Bug("state binding"))?))
+}
+
+/// The selection that a state binding stands for.
+fn pcrs_of(state: &str) -> Option<PcrSelection> {
+    let numbers = state.strip_prefix(STATE_BANK)?;
+    let sha256 = numbers.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
+    Some(PcrSelection { sha256 })
 }
 
 const _: () = assert!(matches_label(), "wire and provider-core disagree on the seal label");

@@ -4,8 +4,8 @@ use wire::api::CreateRequest;
 use wire::name::KeyName;
 
 use super::Job;
-use super::record::{record_of, state_of};
 use super::version::{Material, NewVersion, make_version, settle};
+use crate::convert;
 use crate::error::{Failure, HostError};
 use crate::registry::Terms;
 use crate::reply::{Reply, Used};
@@ -27,14 +27,14 @@ pub(super) async fn create(
         algorithm: request.algorithm.unwrap_or_else(|| request.usage.algorithm()),
         floor: floor_of(job, request.floor)?,
         fallback: request.fallback.unwrap_or(false),
-        state: request.pcrs.as_ref().map(state_of).transpose()?,
+        state: convert::state_binding(request)?,
         providers: request.providers.clone(),
     };
     let selected = job.host.router.select(&Wanted::new(&terms))?;
     let material = Material::Generated;
     let new = NewVersion { name, before, terms, selected, material, fallback: false };
     let key = make_version(job, new, used).await?;
-    Ok(Reply::Created(record_of(&key)))
+    Ok(Reply::Created(convert::key_record(&key)))
 }
 
 /// The floor of a new key: the configured one, or a higher one that was asked for.

@@ -8,8 +8,8 @@ use wire::name::KeyName;
 
 use super::Job;
 use super::create::floor_of;
-use super::record::record_of;
 use super::version::{Material, NewVersion, make_version, settle};
+use crate::convert;
 use crate::error::{Failure, HostError};
 use crate::registry::{Key, Terms};
 use crate::reply::{Reply, Used};
@@ -44,7 +44,7 @@ pub(super) async fn import(
     let material = Material::Imported(request.key.as_bytes());
     let new = NewVersion { name, before, terms, selected, material, fallback: false };
     let key = make_version(job, new, used).await?;
-    Ok(Reply::Created(record_of(&key)))
+    Ok(Reply::Created(convert::key_record(&key)))
 }
 
 /// A further version goes by what was agreed on when the key was made.

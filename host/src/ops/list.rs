@@ -4,14 +4,15 @@ use wire::api::KeyList;
 use wire::name::KeyName;
 
 use super::Job;
-use super::record::record_of;
+use crate::convert;
 use crate::error::{Failure, HostError};
 use crate::reply::Reply;
 
 pub(super) fn show(job: &Job<'_>, name: &KeyName) -> Result<Reply, HostError> {
-    let key = job.host.registry.key(name).filter(|key| !record_of(key).versions.is_empty());
+    let key =
+        job.host.registry.key(name).filter(|key| !convert::key_record(key).versions.is_empty());
     let key = key.ok_or(Failure::NotFound("there is no such key"))?;
-    Ok(Reply::Key(record_of(&key)))
+    Ok(Reply::Key(convert::key_record(&key)))
 }
 
 /// Keys that are not destroyed and that the caller may show.
@@ -23,5 +24,5 @@ pub(super) fn list(job: &Job<'_>) -> Reply {
         .iter()
         .filter(|key| key.live_versions().next().is_some())
         .filter(|key| rules.visible(principal, "show", key.name.as_str()));
-    Reply::Keys(KeyList { keys: visible.map(|key| record_of(key)).collect() })
+    Reply::Keys(KeyList { keys: visible.map(|key| convert::key_record(key)).collect() })
 }

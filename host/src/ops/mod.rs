@@ -8,7 +8,6 @@ mod import;
 mod list;
 mod mac;
 mod random;
-mod record;
 mod rewrap;
 mod rotate;
 mod seal;

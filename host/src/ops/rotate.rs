@@ -3,8 +3,8 @@
 use wire::name::KeyName;
 
 use super::Job;
-use super::record::record_of;
 use super::version::{Material, NewVersion, make_version, settle};
+use crate::convert;
 use crate::error::{Failure, HostError};
 use crate::reply::{Reply, Used};
 use crate::router::Wanted;
@@ -22,5 +22,5 @@ pub(super) async fn rotate(
     let material = Material::Generated;
     let new = NewVersion { name, before: Some(key), terms, selected, material, fallback: false };
     let key = make_version(job, new, used).await?;
-    Ok(Reply::Key(record_of(&key)))
+    Ok(Reply::Key(convert::key_record(&key)))
 }
