@@ -1,0 +1,349 @@
+//! What `cargo metadata` says of the workspace: licences, duplicates, reasons, and the rooms of
+//! `ARCHITECTURE.md`, as far as dependencies show them.
+#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as it does itself")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
+
+/// Licence expressions that were read and accepted, as the crates write them.
+const LICENCES: &[&str] = &[
+    "(MIT OR Apache-2.0) AND Unicode-3.0",
+    "Apache-2.0",
+    "Apache-2.0 OR ISC OR MIT",
+    "Apache-2.0 OR MIT",
+    "Apache-2.0 WITH LLVM-exception",
+    "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT",
+    "BSD-2-Clause OR Apache-2.0 OR MIT",
+    "CC0-1.0 OR MIT-0 OR Apache-2.0",
+    "ISC",
+    "ISC AND (Apache-2.0 OR ISC)",
+    "ISC AND (Apache-2.0 OR ISC) AND Apache-2.0 AND MIT AND BSD-3-Clause AND (Apache-2.0 OR ISC OR MIT) AND (Apache-2.0 OR ISC OR MIT-0)",
+    "MIT",
+    "MIT OR Apache-2.0",
+    "MIT/Apache-2.0",
+    "Unlicense OR MIT",
+];
+
+/// Crates under another licence, and why each is accepted. None of them is in what we ship.
+const LICENCES_OF_TOOLS: &[(&str, &str, &str)] = &[(
+    "cbindgen",
+    "MPL-2.0",
+    "writes the C header in a test; the licence covers the tool, not its output",
+)];
+
+/// Crates that stand in the lock file in more than one version, and why each is accepted.
+const DUPLICATES: &[(&str, &str)] = &[
+    ("base64", "picky-asn1-x509, below tss-esapi, is one version ahead of ours"),
+    ("embedded-io", "postcard has both as options; neither is built"),
+    ("libloading", "cryptoki is one version behind ours"),
+    ("syn", "derive macros are moving from version 2 to 3; it runs in the compiler only"),
+    ("toml", "cbindgen, a tool, is one version behind ours"),
+    ("toml_datetime", "comes with the two versions of toml"),
+    ("winnow", "comes with the two versions of toml"),
+];
+
+/// One room: a crate, and which of ours it may name, in its programs and in its tests.
+struct Room {
+    name: &'static str,
+    knows: &'static [&'static str],
+    tests_know: &'static [&'static str],
+    /// Foreign crates, and crates of ours, that it must not even reach through others.
+    never_reaches: &'static [&'static str],
+}
+
+/// Crates of ours that nobody installs.
+const NOT_SHIPPED: [&str; 3] = ["benches", "swtpm-fixtures", "tests"];
+
+const PROVIDERS: [&str; 3] = ["provider-soft", "provider-tpm", "provider-pkcs11"];
+const DEVICE_LIBRARIES: [&str; 4] = ["tss-esapi", "tss-esapi-sys", "cryptoki", "cryptoki-sys"];
+
+const ROOMS: &[Room] = &[
+    Room {
+        name: "provider-core",
+        knows: &[],
+        tests_know: &[],
+        never_reaches: &["aws-lc-rs", "jiff", "libc", "nix", "rustix", "tokio"],
+    },
+    Room {
+        name: "provider-soft",
+        knows: &["provider-core"],
+        tests_know: &[],
+        never_reaches: &["hyper", "nix", "rusqlite", "rustix", "tokio"],
+    },
+    Room {
+        name: "provider-tpm",
+        knows: &["provider-core"],
+        tests_know: &["swtpm-fixtures"],
+        never_reaches: &["cryptoki", "hyper", "nix", "rusqlite", "tokio"],
+    },
+    Room {
+        name: "provider-pkcs11",
+        knows: &["provider-core"],
+        tests_know: &["swtpm-fixtures"],
+        never_reaches: &["hyper", "nix", "rusqlite", "tokio", "tss-esapi"],
+    },
+    Room {
+        name: "wire",
+        knows: &[],
+        tests_know: &[],
+        never_reaches: &["hyper", "jiff", "nix", "rusqlite", "rustix", "tempfile", "tokio"],
+    },
+    Room {
+        name: "daemon",
+        knows: &["wire"],
+        tests_know: &[],
+        never_reaches: &["libloading", "rusqlite"],
+    },
+    Room {
+        name: "sealhost",
+        knows: &["daemon", "provider-core", "wire"],
+        tests_know: &[],
+        never_reaches: &[],
+    },
+    Room {
+        name: "sealhost-client",
+        knows: &["wire"],
+        tests_know: &["tests"],
+        never_reaches: &["libloading", "rusqlite"],
+    },
+    Room {
+        name: "sealctl",
+        knows: &["sealhost-client", "wire"],
+        tests_know: &["tests"],
+        never_reaches: &["libloading", "rusqlite"],
+    },
+    Room { name: "swtpm-fixtures", knows: &[], tests_know: &[], never_reaches: &["tokio"] },
+    Room {
+        name: "tests",
+        knows: &["sealhost-client", "swtpm-fixtures", "wire"],
+        tests_know: &["provider-core"],
+        never_reaches: &[],
+    },
+    // The bare loops beside the load speak to the devices directly.
+    Room {
+        name: "benches",
+        knows: &["sealhost-client", "swtpm-fixtures", "tests", "wire"],
+        tests_know: &[],
+        never_reaches: &[],
+    },
+];
+
+struct Workspace {
+    metadata: Metadata,
+}
+
+impl Workspace {
+    /// Reads what this machine's build uses.
+    fn read() -> Self {
+        let platform = format!("--filter-platform={}-unknown-linux-gnu", std::env::consts::ARCH);
+        let metadata = MetadataCommand::new()
+            .manifest_path(root().join("Cargo.toml"))
+            .other_options(["--locked".to_owned(), platform])
+            .exec()
+            .unwrap();
+        Self { metadata }
+    }
+
+    fn package(&self, id: &PackageId) -> &Package {
+        self.metadata.packages.iter().find(|package| package.id == *id).unwrap()
+    }
+
+    fn members(&self) -> Vec<&Package> {
+        self.metadata.workspace_packages()
+    }
+
+    /// The crates that end up in what a crate of ours builds, itself left out.
+    fn reached_by(&self, name: &str) -> BTreeSet<&str> {
+        let member = self.members().into_iter().find(|member| member.name.as_str() == name);
+        let mut reached = BTreeSet::new();
+        let mut waiting = vec![&member.unwrap().id];
+        while let Some(id) = waiting.pop() {
+            let nodes = &self.metadata.resolve.as_ref().unwrap().nodes;
+            let node = nodes.iter().find(|node| node.id == *id).unwrap();
+            for dependency in &node.deps {
+                let kinds = &dependency.dep_kinds;
+                let linked = kinds.iter().any(|kind| kind.kind == DependencyKind::Normal);
+                let name = self.package(&dependency.pkg).name.as_str();
+                if linked && reached.insert(name) {
+                    waiting.push(&dependency.pkg);
+                }
+            }
+        }
+        reached
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Fails with everything that was found, one a line.
+#[track_caller]
+fn check(what: &str, found: impl IntoIterator<Item = String>) {
+    let found: Vec<_> = found.into_iter().collect();
+    assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn licence_of_every_dependency_is_accepted() {
+    let workspace = Workspace::read();
+    let accepted = |package: &&Package| {
+        let licence = package.license.as_deref().unwrap_or("none");
+        let tool = |(name, of_tool, _): &(&str, &str, &str)| {
+            package.name.as_str() == *name && licence == *of_tool
+        };
+        LICENCES.contains(&licence) || LICENCES_OF_TOOLS.iter().any(tool)
+    };
+    let refused = workspace.metadata.packages.iter().filter(|package| !accepted(package));
+    let line = |package: &Package| {
+        format!("{} {}: {:?}", package.name, package.version, package.license)
+    };
+    check("licences that nobody accepted", refused.map(line));
+}
+
+#[test]
+fn tool_under_another_licence_is_in_no_program() {
+    let workspace = Workspace::read();
+    let members = workspace.members();
+    let names = members.iter().map(|member| member.name.as_str());
+    let ours = names.filter(|name| !NOT_SHIPPED.contains(name));
+    let shipped: BTreeSet<_> = ours.flat_map(|name| workspace.reached_by(name)).collect();
+    let linked = LICENCES_OF_TOOLS.iter().filter(|(name, _, _)| shipped.contains(name));
+    check("tools that are linked", linked.map(|(name, licence, _)| format!("{name}: {licence}")));
+}
+
+#[test]
+fn crate_in_two_versions_has_a_reason() {
+    let workspace = Workspace::read();
+    let mut versions = BTreeMap::<_, BTreeSet<_>>::new();
+    for package in &workspace.metadata.packages {
+        versions.entry(package.name.as_str()).or_default().insert(&package.version);
+    }
+    versions.retain(|_, versions| versions.len() > 1);
+    let known: BTreeSet<_> = DUPLICATES.iter().map(|(name, _)| *name).collect();
+    let new = versions.iter().filter(|(name, _)| !known.contains(*name));
+    check("duplicates without a reason", new.map(|(name, versions)| format!("{name} {versions:?}")));
+    let gone = known.iter().filter(|name| !versions.contains_key(*name));
+    check("reasons without a duplicate", gone.map(|name| (*name).to_owned()));
+}
+
+#[test]
+fn crate_of_ours_names_only_those_its_room_knows() {
+    let workspace = Workspace::read();
+    let members = workspace.members();
+    let names: BTreeSet<_> = members.iter().map(|member| member.name.as_str()).collect();
+    let rooms: BTreeSet<_> = ROOMS.iter().map(|room| room.name).collect();
+    assert!(names.is_subset(&rooms), "crates without a room: {:?}", names.difference(&rooms));
+    let mut found = Vec::new();
+    for member in &members {
+        let room = ROOMS.iter().find(|room| room.name == member.name.as_str()).unwrap();
+        for dependency in &member.dependencies {
+            let name = dependency.name.as_str();
+            let in_tests = dependency.kind == DependencyKind::Development;
+            let known = room.knows.contains(&name) || in_tests && room.tests_know.contains(&name);
+            if names.contains(name) && !known {
+                found.push(format!("{} names {name} ({:?})", room.name, dependency.kind));
+            }
+        }
+    }
+    check("dependencies that cross a wall", found);
+}
+
+#[test]
+fn crate_of_ours_reaches_nothing_its_room_never_sees() {
+    let workspace = Workspace::read();
+    let members: BTreeSet<_> =
+        workspace.members().iter().map(|member| member.name.as_str().to_owned()).collect();
+    let mut found = Vec::new();
+    for room in ROOMS.iter().filter(|room| members.contains(room.name)) {
+        let reached = workspace.reached_by(room.name);
+        for name in room.never_reaches.iter().filter(|name| reached.contains(*name)) {
+            found.push(format!("{} reaches {name}", room.name));
+        }
+    }
+    check("crates that see what they never should", found);
+}
+
+#[test]
+fn device_libraries_and_providers_stay_out_of_host_and_clients() {
+    let workspace = Workspace::read();
+    for room in ["daemon", "sealhost", "sealhost-client", "sealctl", "wire"] {
+        let reached = workspace.reached_by(room);
+        let devices = PROVIDERS.iter().chain(&DEVICE_LIBRARIES);
+        let seen = devices.filter(|name| reached.contains(*name));
+        check(room, seen.map(|name| (*name).to_owned()));
+    }
+    for room in ["sealhost-client", "sealctl"] {
+        assert!(!workspace.reached_by(room).contains("sealhost"), "{room} reaches the host");
+    }
+}
+
+/// The lines of the workspace's dependency table, each with the line above it.
+fn table() -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let lines: Vec<_> = text
+        .lines()
+        .skip_while(|line| *line != "[workspace.dependencies]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .collect();
+    let pairs = lines.windows(2).filter(|pair| pair[1].starts_with(|c: char| c.is_alphabetic()));
+    pairs.map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect()
+}
+
+#[test]
+fn dependency_of_the_workspace_has_a_reason_above_it() {
+    let table = table();
+    assert!(table.len() > 20, "the table was not found: {table:?}");
+    let foreign = table.iter().filter(|(_, line)| !line.contains("path = "));
+    let bare = foreign.filter(|(above, _)| !above.starts_with("# "));
+    check("dependencies without a reason", bare.map(|(_, line)| line.clone()));
+}
+
+#[test]
+fn dependency_of_the_workspace_is_used() {
+    let workspace = Workspace::read();
+    let members = workspace.members();
+    let named: BTreeSet<_> = members
+        .iter()
+        .flat_map(|member| member.dependencies.iter().map(|dependency| dependency.name.as_str()))
+        .collect();
+    let table = table();
+    let names = table.iter().map(|(_, line)| line.split(' ').next().unwrap_or_default());
+    let unused = names.filter(|name| !named.contains(name));
+    check("dependencies that no crate of ours has", unused.map(str::to_owned));
+}
+
+#[test]
+fn dependency_of_a_crate_is_in_its_sources() {
+    let workspace = Workspace::read();
+    let mut found = Vec::new();
+    for member in workspace.members() {
+        let directory = member.manifest_path.parent().unwrap();
+        let mut sources = String::new();
+        read_sources(directory.as_std_path(), &mut sources);
+        for dependency in &member.dependencies {
+            let name = dependency.name.replace('-', "_");
+            let words = sources.split(|c: char| !c.is_alphanumeric() && c != '_');
+            if !words.into_iter().any(|word| word == name) {
+                found.push(format!("{}: {}", member.name, dependency.name));
+            }
+        }
+    }
+    check("dependencies that the sources never name", found);
+}
+
+fn read_sources(directory: &Path, sources: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
