@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
+use serde_json::Value;
 
 /// Licence expressions that were read and accepted, as the crates write them.
 const LICENCES: &[&str] = &[
@@ -133,48 +134,63 @@ const ROOMS: &[Room] = &[
 ];
 
 struct Workspace {
-    metadata: Metadata,
+    metadata: Value,
 }
 
 impl Workspace {
     /// Reads what this machine's build uses.
     fn read() -> Self {
-        let platform = format!("--filter-platform={}-unknown-linux-gnu", std::env::consts::ARCH);
-        let metadata = MetadataCommand::new()
-            .manifest_path(root().join("Cargo.toml"))
-            .other_options(["--locked".to_owned(), platform])
-            .exec()
+        let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+        let output = Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version=1", "--locked", "--filter-platform", &platform])
+            .current_dir(root())
+            .output()
             .unwrap();
-        Self { metadata }
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self { metadata: serde_json::from_slice(&output.stdout).unwrap() }
     }
 
-    fn package(&self, id: &PackageId) -> &Package {
-        self.metadata.packages.iter().find(|package| package.id == *id).unwrap()
+    fn packages(&self) -> &[Value] {
+        list(&self.metadata["packages"])
     }
 
-    fn members(&self) -> Vec<&Package> {
-        self.metadata.workspace_packages()
+    fn package(&self, id: &Value) -> &Value {
+        self.packages().iter().find(|package| package["id"] == *id).unwrap()
+    }
+
+    fn members(&self) -> Vec<&Value> {
+        let ids = list(&self.metadata["workspace_members"]);
+        assert!(ids.len() > 5, "cargo metadata names no members: {ids:?}");
+        ids.iter().map(|id| self.package(id)).collect()
     }
 
     /// The crates that end up in what a crate of ours builds, itself left out.
     fn reached_by(&self, name: &str) -> BTreeSet<&str> {
-        let member = self.members().into_iter().find(|member| member.name.as_str() == name);
+        let member = self.members().into_iter().find(|member| member["name"] == name).unwrap();
+        let nodes = list(&self.metadata["resolve"]["nodes"]);
         let mut reached = BTreeSet::new();
-        let mut waiting = vec![&member.unwrap().id];
+        let mut waiting = vec![&member["id"]];
         while let Some(id) = waiting.pop() {
-            let nodes = &self.metadata.resolve.as_ref().unwrap().nodes;
-            let node = nodes.iter().find(|node| node.id == *id).unwrap();
-            for dependency in &node.deps {
-                let kinds = &dependency.dep_kinds;
-                let linked = kinds.iter().any(|kind| kind.kind == DependencyKind::Normal);
-                let name = self.package(&dependency.pkg).name.as_str();
+            let node = nodes.iter().find(|node| node["id"] == *id).unwrap();
+            for dependency in list(&node["deps"]) {
+                // A kind of null is neither a build nor a development dependency.
+                let linked = list(&dependency["dep_kinds"]).iter().any(|it| it["kind"].is_null());
+                let name = text(&self.package(&dependency["pkg"])["name"]);
                 if linked && reached.insert(name) {
-                    waiting.push(&dependency.pkg);
+                    waiting.push(&dependency["pkg"]);
                 }
             }
         }
         reached
     }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
 }
 
 fn root() -> PathBuf {
@@ -191,16 +207,16 @@ fn check(what: &str, found: impl IntoIterator<Item = String>) {
 #[test]
 fn licence_of_every_dependency_is_accepted() {
     let workspace = Workspace::read();
-    let accepted = |package: &&Package| {
-        let licence = package.license.as_deref().unwrap_or("none");
+    let accepted = |package: &&Value| {
+        let licence = package["license"].as_str().unwrap_or("none");
         let tool = |(name, of_tool, _): &(&str, &str, &str)| {
-            package.name.as_str() == *name && licence == *of_tool
+            package["name"] == *name && licence == *of_tool
         };
         LICENCES.contains(&licence) || LICENCES_OF_TOOLS.iter().any(tool)
     };
-    let refused = workspace.metadata.packages.iter().filter(|package| !accepted(package));
-    let line = |package: &Package| {
-        format!("{} {}: {:?}", package.name, package.version, package.license)
+    let refused = workspace.packages().iter().filter(|package| !accepted(package));
+    let line = |package: &Value| {
+        format!("{} {}: {}", package["name"], package["version"], package["license"])
     };
     check("licences that nobody accepted", refused.map(line));
 }
@@ -209,7 +225,7 @@ fn licence_of_every_dependency_is_accepted() {
 fn tool_under_another_licence_is_in_no_program() {
     let workspace = Workspace::read();
     let members = workspace.members();
-    let names = members.iter().map(|member| member.name.as_str());
+    let names = members.iter().map(|member| text(&member["name"]));
     let ours = names.filter(|name| !NOT_SHIPPED.contains(name));
     let shipped: BTreeSet<_> = ours.flat_map(|name| workspace.reached_by(name)).collect();
     let linked = LICENCES_OF_TOOLS.iter().filter(|(name, _, _)| shipped.contains(name));
@@ -220,13 +236,16 @@ fn tool_under_another_licence_is_in_no_program() {
 fn crate_in_two_versions_has_a_reason() {
     let workspace = Workspace::read();
     let mut versions = BTreeMap::<_, BTreeSet<_>>::new();
-    for package in &workspace.metadata.packages {
-        versions.entry(package.name.as_str()).or_default().insert(&package.version);
+    for package in workspace.packages() {
+        versions.entry(text(&package["name"])).or_default().insert(text(&package["version"]));
     }
     versions.retain(|_, versions| versions.len() > 1);
     let known: BTreeSet<_> = DUPLICATES.iter().map(|(name, _)| *name).collect();
     let new = versions.iter().filter(|(name, _)| !known.contains(*name));
-    check("duplicates without a reason", new.map(|(name, versions)| format!("{name} {versions:?}")));
+    check(
+        "duplicates without a reason",
+        new.map(|(name, versions)| format!("{name} {versions:?}")),
+    );
     let gone = known.iter().filter(|name| !versions.contains_key(*name));
     check("reasons without a duplicate", gone.map(|name| (*name).to_owned()));
 }
@@ -235,18 +254,18 @@ fn crate_in_two_versions_has_a_reason() {
 fn crate_of_ours_names_only_those_its_room_knows() {
     let workspace = Workspace::read();
     let members = workspace.members();
-    let names: BTreeSet<_> = members.iter().map(|member| member.name.as_str()).collect();
+    let names: BTreeSet<_> = members.iter().map(|member| text(&member["name"])).collect();
     let rooms: BTreeSet<_> = ROOMS.iter().map(|room| room.name).collect();
     assert!(names.is_subset(&rooms), "crates without a room: {:?}", names.difference(&rooms));
     let mut found = Vec::new();
     for member in &members {
-        let room = ROOMS.iter().find(|room| room.name == member.name.as_str()).unwrap();
-        for dependency in &member.dependencies {
-            let name = dependency.name.as_str();
-            let in_tests = dependency.kind == DependencyKind::Development;
+        let room = ROOMS.iter().find(|room| member["name"] == room.name).unwrap();
+        for dependency in list(&member["dependencies"]) {
+            let name = text(&dependency["name"]);
+            let in_tests = dependency["kind"] == "dev";
             let known = room.knows.contains(&name) || in_tests && room.tests_know.contains(&name);
             if names.contains(name) && !known {
-                found.push(format!("{} names {name} ({:?})", room.name, dependency.kind));
+                found.push(format!("{} names {name} ({})", room.name, dependency["kind"]));
             }
         }
     }
@@ -257,7 +276,7 @@ fn crate_of_ours_names_only_those_its_room_knows() {
 fn crate_of_ours_reaches_nothing_its_room_never_sees() {
     let workspace = Workspace::read();
     let members: BTreeSet<_> =
-        workspace.members().iter().map(|member| member.name.as_str().to_owned()).collect();
+        workspace.members().iter().map(|member| text(&member["name"])).collect();
     let mut found = Vec::new();
     for room in ROOMS.iter().filter(|room| members.contains(room.name)) {
         let reached = workspace.reached_by(room.name);
@@ -310,7 +329,8 @@ fn dependency_of_the_workspace_is_used() {
     let members = workspace.members();
     let named: BTreeSet<_> = members
         .iter()
-        .flat_map(|member| member.dependencies.iter().map(|dependency| dependency.name.as_str()))
+        .flat_map(|member| list(&member["dependencies"]))
+        .map(|dependency| text(&dependency["name"]))
         .collect();
     let table = table();
     let names = table.iter().map(|(_, line)| line.split(' ').next().unwrap_or_default());
@@ -323,14 +343,14 @@ fn dependency_of_a_crate_is_in_its_sources() {
     let workspace = Workspace::read();
     let mut found = Vec::new();
     for member in workspace.members() {
-        let directory = member.manifest_path.parent().unwrap();
+        let manifest = Path::new(text(&member["manifest_path"]));
         let mut sources = String::new();
-        read_sources(directory.as_std_path(), &mut sources);
-        for dependency in &member.dependencies {
-            let name = dependency.name.replace('-', "_");
+        read_sources(manifest.parent().unwrap(), &mut sources);
+        for dependency in list(&member["dependencies"]) {
+            let name = text(&dependency["name"]).replace('-', "_");
             let words = sources.split(|c: char| !c.is_alphanumeric() && c != '_');
             if !words.into_iter().any(|word| word == name) {
-                found.push(format!("{}: {}", member.name, dependency.name));
+                found.push(format!("{}: {}", member["name"], dependency["name"]));
             }
         }
     }
