@@ -3,9 +3,10 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use provider_core::{ProviderError, Result, SecretBytes, Secrets, Settings};
+use provider_core::{ProviderError, Result, Secrets, Settings};
 
 use crate::module_file;
+use crate::pin::Pin;
 use crate::uri::TokenUri;
 
 /// Sessions when the operator does not say.
@@ -24,7 +25,7 @@ pub(crate) struct Config {
     /// Sessions that work at a time, from 1.
     pub(crate) sessions: u32,
     pub(crate) init_args: Option<CString>,
-    pub(crate) pin: Option<SecretBytes>,
+    pub(crate) pin: Option<Pin>,
 }
 
 impl Config {
@@ -52,7 +53,7 @@ impl Config {
             _ => Err(format!("init_args must be at most {INIT_ARGS_MAX_BYTES} bytes without NUL")),
         });
         settings.finish()?;
-        let pin = secrets.take("pin");
+        let pin = secrets.take("pin").map(|pin| Pin::mask(&pin)).transpose()?;
         secrets.finish()?;
         let (Some(module), Some(token)) = (module, token) else {
             return Err(ProviderError::invalid("module and token are needed"));
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn unknown_secret_is_refused() {
-        let secrets = Secrets::new([("so-pin", SecretBytes::copy_of(b"1"))]);
+        let secrets = Secrets::new([("so-pin", provider_core::SecretBytes::copy_of(b"1"))]);
         let settings = Settings::new([("module", "/bin/sh"), ("token", "pkcs11:token=a")]);
         assert!(Config::read(settings, secrets).unwrap_err().detail.starts_with("so-pin"));
     }

@@ -16,6 +16,7 @@ mod mechanism;
 mod module;
 mod module_file;
 mod object;
+mod pin;
 mod provider;
 mod quirks;
 mod token;

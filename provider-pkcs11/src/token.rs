@@ -6,9 +6,10 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::RawAuthPin;
-use provider_core::{ErrorKind, ProviderError, SecretBytes};
+use provider_core::{ErrorKind, ProviderError};
 
 use crate::error::{Fault, Step};
+use crate::pin::Pin;
 use crate::uri::TokenUri;
 
 /// A token that is there now.
@@ -127,7 +128,7 @@ impl Token {
     ///
     /// # Secrets
     /// The binding wipes its copy of the PIN.
-    pub(crate) fn log_in(&self, session: &Session, pin: Option<&SecretBytes>) -> Step<()> {
+    pub(crate) fn log_in(&self, session: &Session, pin: Option<&Pin>) -> Step<()> {
         let name = self.name();
         if let Some(info) = &self.info {
             if !info.login_required() {
@@ -143,7 +144,7 @@ impl Token {
                 "pin is missing: {name} wants a login; name the PIN by pin_source"
             ))));
         };
-        let copy = RawAuthPin::new(Box::new(pin.expose().to_vec()));
+        let copy = RawAuthPin::new(Box::new(pin.reveal().to_vec()));
         match session.login_with_raw(UserType::User, &copy) {
             // Another session of this process is logged in, and by that all are.
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),

@@ -34,6 +34,12 @@ impl Response {
         self.json()
     }
 
+    /// Asserts that it succeeded.
+    #[track_caller]
+    pub fn done(&self) {
+        let _body = self.ok();
+    }
+
     /// A text field of a reply that succeeded.
     #[must_use]
     #[track_caller]

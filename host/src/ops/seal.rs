@@ -89,14 +89,23 @@ async fn fallback_version(
     }
     let _change = job.host.changes.of(&key.name).await;
     // Somebody else may have made it while we waited.
-    let key = settle(job, &key.name).await?.ok_or(Failure::NotFound("there is no such key"))?;
+    // An earlier change that the gone provider cut short can wait for it; this one cannot.
+    let key = match settle(job, &key.name).await {
+        Ok(key) => key,
+        Err(_waits) => job.host.registry.key(&key.name),
+    };
+    let key = key.filter(|key| key.exists());
+    let key = key.ok_or(Failure::NotFound("there is no such key"))?;
     if let Some(number) = working_fallback(job, &key) {
         return Ok((key, number));
     }
     let active = version_of(&key, None)?;
     let terms = key.terms.clone();
     let wanted = Wanted { instead_of: Some(&active.provider), ..Wanted::new(&terms) };
-    let selected = job.host.router.select(&wanted)?;
+    let selected = job.host.router.select(&wanted).map_err(|error| {
+        let down = format!("provider {} is down, and {error}", active.provider);
+        HostError::from(Failure::Unavailable(down)).at(&active.provider)
+    })?;
     tracing::warn!(
         key = %key.name, gone = %active.provider, instead = %selected.provider.name(),
         "fallback: new seals go to another provider"

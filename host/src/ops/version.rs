@@ -11,7 +11,7 @@ use wire::name::KeyName;
 use super::Job;
 use crate::convert;
 use crate::error::{Failure, HostError};
-use crate::plugin::{Answer, Call};
+use crate::plugin::{Answer, Call, DeviceKey};
 use crate::registry::{Key, Registry, RegistryError, Stage, Terms, Version};
 use crate::reply::Used;
 use crate::router::{Selected, settled};
@@ -78,6 +78,7 @@ pub(super) async fn make_version(
         id,
         state: terms.state,
     };
+    let spec_usage = spec.usage;
     let call = match material {
         Material::Generated => Call::Generate(spec),
         Material::Imported(key) => Call::Import(spec, SecretBytes::copy_of(key)),
@@ -86,7 +87,8 @@ pub(super) async fn make_version(
         Ok(Answer::Blob(KeyBlob(blob))) => blob,
         Ok(_) => return Err(Failure::Bug("generate did not answer with a blob").into()),
         Err(error) => {
-            settle(job, name).await?;
+            // What cannot be undone now stays announced; the caller is told the first failure.
+            let _undone = settle(job, name).await;
             return Err(error);
         }
     };
@@ -98,7 +100,10 @@ pub(super) async fn make_version(
     match write(job, Some(announced), live).await {
         Ok(key) => Ok(key),
         Err(error) => {
-            settle(job, name).await?;
+            // Somebody may have undone the announcement meanwhile, and with it our way to the key.
+            let made = DeviceKey { usage: spec_usage, id, blob: Arc::from(&blob[..]) };
+            let _destroyed = provider.call(Call::Destroy(made)).await;
+            let _undone = settle(job, name).await;
             Err(error)
         }
     }

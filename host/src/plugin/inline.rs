@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::queue::Queue;
-use super::{Answer, Call, CallError, Deadlines, PluginSource, ffi, perform};
+use super::{Answer, Call, CallError, Deadlines, Death, PluginSource, ffi, perform};
 
 /// An opened instance in this process.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub(super) struct InlineLink {
     never_waits: bool,
     deadlines: Deadlines,
     queue: Queue,
-    death: watch::Sender<Option<String>>,
+    death: watch::Sender<Option<Death>>,
     /// Why it takes no more calls.
-    retired: RwLock<Option<String>>,
+    retired: RwLock<Option<&'static str>>,
 }
 
 /// Loads a plugin into this process and opens its device.
@@ -61,7 +61,7 @@ impl InlineLink {
     /// Makes one call; see [`super::Link::call`].
     pub(super) async fn call(&self, call: Call) -> Result<Answer, CallError> {
         if let Some(reason) = &*self.retired.read().unwrap_or_else(PoisonError::into_inner) {
-            return Err(CallError::Gone(reason.clone()));
+            return Err(CallError::Gone((*reason).to_owned()));
         }
         let answer = if self.never_waits && !matches!(call, Call::SelfTest) {
             perform(&self.instance, &call).map_err(CallError::Provider)
@@ -69,9 +69,9 @@ impl InlineLink {
             self.call_on_a_thread(call).await
         };
         match &answer {
-            Err(CallError::Timeout(_)) => self.retire("a call hung; restart the host"),
+            Err(CallError::Timeout(_)) => self.retire("a call hung; restart the host", false),
             Err(CallError::Provider(error)) if error.kind == ErrorKind::Panicked => {
-                self.retire("its provider panicked; restart the host");
+                self.retire("its provider panicked; restart the host", true);
             }
             Ok(_) | Err(_) => {}
         }
@@ -92,20 +92,16 @@ impl InlineLink {
         answer.map_err(|error| CallError::Gone(error.to_string()))?.map_err(CallError::Provider)
     }
 
-    fn retire(&self, reason: &str) {
-        *self.retired.write().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-        self.death.send_replace(Some(reason.to_owned()));
+    fn retire(&self, reason: &'static str, gone: bool) {
+        *self.retired.write().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        self.death.send_replace(Some(Death { reason: reason.to_owned(), gone }));
     }
 
     pub(super) fn waiting(&self) -> usize {
         self.queue.waiting()
     }
 
-    pub(super) async fn died(&self) -> String {
-        let mut death = self.death.subscribe();
-        match death.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_closed) => "the link was closed".into(),
-        }
+    pub(super) fn death(&self) -> watch::Receiver<Option<Death>> {
+        self.death.subscribe()
     }
 }

@@ -145,6 +145,17 @@ impl CallError {
             Self::Busy | Self::Timeout(_) | Self::Plugin(_) => false,
         }
     }
+
+    /// Whether it says that another device is in the place of the one that is recorded.
+    #[must_use]
+    pub const fn is_wrong_device(&self) -> bool {
+        match self {
+            Self::Provider(error) => {
+                matches!(error.kind, provider_core::ErrorKind::WrongDevice)
+            }
+            Self::Busy | Self::Timeout(_) | Self::Gone(_) | Self::Plugin(_) => false,
+        }
+    }
 }
 
 /// An opened instance, wherever it runs.
@@ -153,6 +164,15 @@ pub struct Link {
     end: End,
     info: Info,
     identity: Identity,
+}
+
+/// How a link ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// What happened, for the operator.
+    pub reason: String,
+    /// Whether the device or its worker is gone, as opposed to not answering in time.
+    pub gone: bool,
 }
 
 #[derive(Debug)]
@@ -216,13 +236,16 @@ impl Link {
         }
     }
 
-    /// Completes when the link is dead, with the reason. An in-process link dies only by a panic
-    /// or a hang of its provider.
-    pub async fn died(&self) -> String {
-        match &self.end {
-            End::Process(link) => link.died().await,
-            End::Inline(link) => link.died().await,
-        }
+    /// Completes when the link is dead. An in-process link dies only by a panic or a hang of its
+    /// provider.
+    pub async fn died(&self) -> Death {
+        let mut death = match &self.end {
+            End::Process(link) => link.death(),
+            End::Inline(link) => link.death(),
+        };
+        let told = death.wait_for(Option::is_some).await;
+        let told = told.ok().and_then(|death| death.clone());
+        told.unwrap_or_else(|| Death { reason: "the link was closed".into(), gone: true })
     }
 
     /// Calls that wait for a turn now.

@@ -20,7 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::message::{self, PACKET_MAX_BYTES};
 use super::queue::Queue;
-use super::{Answer, Call, CallError, Deadlines, PluginSource, Spawner};
+use super::{Answer, Call, CallError, Deadlines, Death, PluginSource, Spawner};
 
 /// An opened instance in a worker. Dropping it closes the socket, upon which the worker ends.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ struct Shared {
     /// One turn for each call that may be with the worker.
     queue: Queue,
     calls: Mutex<Calls>,
-    death: watch::Sender<Option<String>>,
+    death: watch::Sender<Option<Death>>,
 }
 
 #[derive(Debug)]
@@ -184,12 +184,8 @@ impl WorkerLink {
         self.shared.queue.waiting()
     }
 
-    pub(super) async fn died(&self) -> String {
-        let mut death = self.shared.death.subscribe();
-        match death.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_closed) => "the link was closed".into(),
-        }
+    pub(super) fn death(&self) -> watch::Receiver<Option<Death>> {
+        self.shared.death.subscribe()
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -270,6 +266,7 @@ impl Shared {
             calls.dead = true;
             (std::mem::take(&mut calls.with_worker), calls.child.take())
         };
+        let is_overdue = |call: &InFlight| call.started.is_some_and(|at| now >= at + call.limit);
         self.queue.close();
         let ended = child.map_or_else(String::new, |mut child| {
             // It may have ended by itself, which is then what `end_of` tells.
@@ -277,10 +274,10 @@ impl Shared {
             end_of(child)
         });
         tracing::warn!(worker = self.pid, %reason, %ended, "worker lost");
-        self.death.send_replace(Some(format!("{reason} (it {ended})")));
+        let gone = !calls.iter().any(is_overdue);
+        self.death.send_replace(Some(Death { reason: format!("{reason} (it {ended})"), gone }));
         for call in calls {
-            let overdue = call.started.is_some_and(|at| now >= at + call.limit);
-            let error = if overdue {
+            let error = if is_overdue(&call) {
                 CallError::Timeout(call.limit)
             } else {
                 CallError::Gone(reason.to_owned())

@@ -55,6 +55,7 @@ fn serve(socket: &Stdin) -> io::Result<()> {
 
     let opened = open(&opening);
     drop(opening);
+    wire::burn_stack();
     let (instance, reply) = match opened {
         Ok((instance, info, identity)) => {
             (Some((instance, info.concurrency)), Ok((info, identity)))
@@ -100,6 +101,8 @@ fn serve_calls(socket: &Stdin, instance: &Instance) -> io::Result<()> {
             Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
+        // The answer passed through frames of plugin and boundary below this one.
+        wire::burn_stack();
     }
     Ok(())
 }

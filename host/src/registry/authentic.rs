@@ -8,7 +8,7 @@ use provider_core::key::SEAL_LABEL;
 use serde::Serialize;
 use wire::name::{KeyName, ProviderName};
 
-use super::model::{Instance, Key, Model, Terms, Version};
+use super::model::{Instance, Model, Terms, Version};
 
 /// Bytes of the random number that tells registries apart.
 pub const REGISTRY_ID_BYTES: usize = 16;
@@ -73,39 +73,38 @@ struct Record<'a> {
     created_by: u32,
 }
 
-/// Everything that the head's MAC covers.
+/// Everything that the head's MAC covers: the contents of all records, so that any instance that
+/// is open notices an edit of another's, and their MACs.
 #[derive(Serialize)]
 struct Head<'a> {
     label: &'static str,
     registry: &'a RegistryId,
     generation: u64,
     instances: Vec<InstanceFields<'a>>,
-    versions: Vec<(&'a str, u32, &'a [u8; 32])>,
+    versions: Vec<(&'a str, u32, &'a [u8; 32], &'a [u8; 32])>,
 }
 
 /// Name, identity, id and blob of the record key.
 type InstanceFields<'a> = (&'a str, &'a [u8], &'a [u8; 16], &'a [u8]);
 
-/// The MAC of a version's record.
-pub(super) fn record_mac(
-    key: &RecordKey,
+/// The digest of a version's record: of everything that is stored of it and its key.
+pub(super) fn record_digest(
     registry: &RegistryId,
     name: &KeyName,
     terms: &Terms,
     version: &Version,
 ) -> Option<[u8; 32]> {
-    Some(key.mac(&record_bytes(registry, name, terms, version)?))
+    Some(sha256(&record_bytes(registry, name, terms, version)?))
+}
+
+/// The MAC of a version's record.
+pub(super) fn record_mac(key: &RecordKey, version: &Version) -> [u8; 32] {
+    key.mac(&version.digest)
 }
 
 /// Whether a version's record is as its instance made it.
-pub(super) fn record_verifies(
-    key: &RecordKey,
-    registry: &RegistryId,
-    record: &Key,
-    version: &Version,
-) -> bool {
-    record_bytes(registry, &record.name, &record.terms, version)
-        .is_some_and(|bytes| key.verifies(&bytes, &version.mac))
+pub(super) fn record_verifies(key: &RecordKey, version: &Version) -> bool {
+    key.verifies(&version.digest, &version.mac)
 }
 
 fn record_bytes(
@@ -140,14 +139,15 @@ fn record_bytes(
 }
 
 /// The digest that the head's MACs are over.
-pub(super) fn head_digest(registry: &RegistryId, model: &Model) -> Option<[u8; 32]> {
+pub(super) fn head_digest<'a>(registry: &'a RegistryId, model: &'a Model) -> Option<[u8; 32]> {
     let instances = model.instances.values().map(|instance| {
         let Instance { name, identity, record_key } = instance;
         (name.as_str(), &identity.0[..], &record_key.id.0, &record_key.blob.0[..])
     });
     let versions = model.keys.values().flat_map(|key| {
         let name = key.name.as_str();
-        key.versions.iter().map(move |version| (name, version.number, &version.mac))
+        let row = move |version: &'a Version| (name, version.number, &version.digest, &version.mac);
+        key.versions.iter().map(row)
     });
     let head = Head {
         label: "sealhost/registry/head/1",
@@ -156,10 +156,7 @@ pub(super) fn head_digest(registry: &RegistryId, model: &Model) -> Option<[u8; 3
         instances: instances.collect(),
         versions: versions.collect(),
     };
-    let bytes = postcard::to_stdvec(&head).ok()?;
-    let mut digest = [0; 32];
-    digest.copy_from_slice(digest::digest(&digest::SHA256, &bytes).as_ref());
-    Some(digest)
+    Some(sha256(&postcard::to_stdvec(&head).ok()?))
 }
 
 /// The head's MACs by every instance that is open.
@@ -173,4 +170,10 @@ pub(super) fn head_macs(
 /// Whether one instance's MAC of the head verifies.
 pub(super) fn head_verifies(key: &RecordKey, digest: &[u8; 32], mac: &[u8; 32]) -> bool {
     key.verifies(digest, mac)
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    digest
 }

@@ -84,7 +84,14 @@ impl Registry {
     /// `Store`: it cannot be read, or is of a later layout.
     pub fn open(path: &Path, new_id: &RegistryId) -> Result<Self, RegistryError> {
         let store = Store::open(path, new_id)?;
-        let stored = store.load()?;
+        let mut stored = store.load()?;
+        for key in stored.model.keys.values_mut() {
+            let Key { name, terms, versions } = Arc::make_mut(key);
+            for version in versions {
+                version.digest = authentic::record_digest(&stored.id, name, terms, version)
+                    .ok_or(RegistryError::Stale)?;
+            }
+        }
         // A registry that was never changed has no head to verify.
         let verified = stored.model.generation == 0
             && stored.model.keys.is_empty()
@@ -169,7 +176,7 @@ impl Registry {
             }
             for record in model.keys.values() {
                 for version in record.versions.iter().filter(|version| version.provider == *name) {
-                    if !authentic::record_verifies(&key, &self.id, record, version) {
+                    if !authentic::record_verifies(&key, version) {
                         return Err(RegistryError::RecordAltered {
                             key: record.name.clone(),
                             version: version.number,
@@ -251,9 +258,10 @@ impl Registry {
                 let keys = self.record_keys();
                 let key = keys.get(&version.provider);
                 let key = key.ok_or_else(|| RegistryError::NotOpen(version.provider.clone()))?;
-                version.mac =
-                    authentic::record_mac(key, &self.id, &after.name, &after.terms, version)
+                version.digest =
+                    authentic::record_digest(&self.id, &after.name, &after.terms, version)
                         .ok_or(RegistryError::Stale)?;
+                version.mac = authentic::record_mac(key, version);
             }
         }
         let after = Arc::new(after);

@@ -59,6 +59,8 @@ pub struct Version {
     pub created_at: String,
     /// Who, as uid.
     pub created_by: u32,
+    /// The digest of the record, computed whenever it is read or changed.
+    pub(super) digest: [u8; 32],
     /// The record's MAC under its instance's record key.
     pub(super) mac: [u8; 32],
 }
@@ -167,6 +169,7 @@ impl Version {
             fallback: false,
             created_at: String::new(),
             created_by: 0,
+            digest: [0; 32],
             mac: [0; 32],
         }
     }
@@ -221,6 +224,7 @@ mod tests {
             fallback: mark == 'f',
             created_at: String::new(),
             created_by: 0,
+            digest: [0; 32],
             mac: [0; 32],
         };
         Key {

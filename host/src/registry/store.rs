@@ -289,6 +289,7 @@ fn read_version(row: &Row<'_>) -> rusqlite::Result<(KeyName, Version)> {
         fallback: row.get(8)?,
         created_at: row.get(9)?,
         created_by: row.get(10)?,
+        digest: [0; 32],
         mac: array(row, 11)?,
     };
     Ok((name(row, 0, KeyName::parse)?, version))

@@ -166,16 +166,17 @@ pub(crate) fn settled(key: &Key, number: u32) -> Key {
 impl OpenError {
     /// How the instance is to be shown after this.
     pub(super) fn availability(&self, known: bool) -> (Availability, bool) {
-        let gone = match self {
-            Self::Call(CallError::Timeout(_)) => true,
-            Self::Call(error) => error.is_gone(),
+        let (gone, silent) = match self {
+            Self::Call(error) => (error.is_gone(), matches!(error, CallError::Timeout(_))),
             Self::PinWasRefused(_) | Self::Secret(_) | Self::Registry(_) | Self::Unexpected(_) => {
-                false
+                (false, false)
             }
         };
         let reason = self.to_string();
-        if gone && !known {
+        if (gone || silent) && !known {
             (Availability::Absent(reason), gone)
+        } else if matches!(self, Self::Call(error) if error.is_wrong_device()) {
+            (Availability::Replaced(reason), gone)
         } else {
             (Availability::Down(reason), gone)
         }

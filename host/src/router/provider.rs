@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use provider_core::Info;
+use provider_core::{ErrorKind, Info, ProviderError};
 use tokio::sync::{Notify, watch};
 use wire::api::{Protection, ProviderState, ProviderStatus};
 use wire::name::ProviderName;
@@ -12,7 +12,7 @@ use wire::name::ProviderName;
 use crate::config::ProviderConfig;
 use crate::convert;
 use crate::error::{Failure, HostError};
-use crate::plugin::{Answer, Call, Link};
+use crate::plugin::{Answer, Call, CallError, Link};
 
 /// A provider instance.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub struct Provider {
     state: RwLock<State>,
     /// Since when its device or worker is gone; `None` while it works or only refuses.
     gone_since: Mutex<Option<Instant>>,
-    /// Told when the device of an open link is gone, so that somebody asks after it.
-    pub(super) gone: Notify,
+    /// Told when the device of an open link is gone or another one, so that somebody asks after it.
+    pub(super) doubt: Notify,
     /// Told when an operator wants another try now.
     pub(super) retry: Notify,
     /// How many tries at opening have ended.
@@ -48,6 +48,8 @@ pub(super) enum Availability {
     Absent(String),
     /// It was opened before and is not there now, or is there and refuses.
     Down(String),
+    /// Another device is in its place.
+    Replaced(String),
 }
 
 impl Provider {
@@ -57,7 +59,7 @@ impl Provider {
             config,
             state: RwLock::new(state),
             gone_since: Mutex::new(None),
-            gone: Notify::new(),
+            doubt: Notify::new(),
             retry: Notify::new(),
             tries: watch::Sender::new(0),
         }
@@ -75,28 +77,25 @@ impl Provider {
     /// `Unavailable` where it is not open, or what the call failed with; about this provider.
     pub async fn call(&self, call: Call) -> Result<Answer, HostError> {
         let link = self.link()?;
-        match link.call(call).await {
-            Ok(answer) => {
-                self.note_alive();
-                Ok(answer)
-            }
-            Err(error) => {
-                if error.is_gone() {
-                    self.note_gone();
-                }
-                tracing::warn!(provider = %self.name(), %error, "provider call failed");
-                Err(HostError::from(Failure::Call(error)).at(self.name()))
-            }
-        }
+        let outcome = link.call(call).await;
+        self.note(&outcome);
+        outcome.map_err(|error| {
+            tracing::warn!(provider = %self.name(), %error, "provider call failed");
+            HostError::from(Failure::Call(error)).at(self.name())
+        })
     }
 
     /// The open link.
     pub(super) fn link(&self) -> Result<Arc<Link>, HostError> {
         let reason = match &self.read().availability {
             Availability::Open(link) => return Ok(Arc::clone(link)),
-            Availability::Opening => "is being opened".to_owned(),
-            Availability::Absent(_) => "is not there".to_owned(),
-            Availability::Down(_) => "is down".to_owned(),
+            Availability::Opening => "is being opened",
+            Availability::Absent(_) => "is not there",
+            Availability::Down(_) => "is down",
+            Availability::Replaced(reason) => {
+                let error = ProviderError::new(ErrorKind::WrongDevice, reason.clone());
+                return Err(HostError::from(Failure::Call(error.into())).at(self.name()));
+            }
         };
         let name = self.name();
         let text = format!("provider {name} {reason}; see GET /v1/providers");
@@ -128,7 +127,10 @@ impl Provider {
     pub fn waiting(&self) -> usize {
         match &self.read().availability {
             Availability::Open(link) => link.waiting(),
-            Availability::Opening | Availability::Absent(_) | Availability::Down(_) => 0,
+            Availability::Opening
+            | Availability::Absent(_)
+            | Availability::Down(_)
+            | Availability::Replaced(_) => 0,
         }
     }
 
@@ -149,7 +151,9 @@ impl Provider {
             }
             (Availability::Opening, _) => (ProviderState::Opening, None),
             (Availability::Absent(reason), _) => (ProviderState::Absent, Some(reason.clone())),
-            (Availability::Down(reason), _) => (ProviderState::Down, Some(reason.clone())),
+            (Availability::Down(reason) | Availability::Replaced(reason), _) => {
+                (ProviderState::Down, Some(reason.clone()))
+            }
         };
         let info = state.info.as_ref();
         let mut notes: Vec<_> = info
@@ -200,7 +204,8 @@ impl Provider {
         let mut state = self.write();
         let same = match (&state.availability, &availability) {
             (Availability::Absent(_), Availability::Absent(_))
-            | (Availability::Down(_), Availability::Down(_)) => true,
+            | (Availability::Down(_), Availability::Down(_))
+            | (Availability::Replaced(_), Availability::Replaced(_)) => true,
             (_, _) => false,
         };
         state.availability = availability;
@@ -232,7 +237,27 @@ impl Provider {
         let _ = tries.wait_for(|tries| *tries > before).await;
     }
 
-    pub(super) fn note_alive(&self) {
+    /// Notes what a call to the open link tells about its device: gone, or, by any answer of its
+    /// own, there. A lost worker and a silent device are the supervisor's to note.
+    pub(super) fn note(&self, outcome: &Result<Answer, CallError>) {
+        match outcome {
+            Err(CallError::Provider(error)) if error.kind == ErrorKind::DeviceGone => {
+                self.note_gone();
+            }
+            Ok(_) => self.note_alive(),
+            Err(CallError::Provider(error)) => {
+                self.note_alive();
+                if error.kind == ErrorKind::WrongDevice {
+                    self.doubt.notify_one();
+                }
+            }
+            Err(
+                CallError::Busy | CallError::Timeout(_) | CallError::Gone(_) | CallError::Plugin(_),
+            ) => {}
+        }
+    }
+
+    fn note_alive(&self) {
         if self.gone_since().is_some() {
             tracing::info!(provider = %self.name(), "device is back");
             *self.gone_since_mut() = None;
@@ -241,7 +266,7 @@ impl Provider {
 
     fn note_gone(&self) {
         self.gone_since_mut().get_or_insert_with(Instant::now);
-        self.gone.notify_one();
+        self.doubt.notify_one();
     }
 
     fn gone_since(&self) -> Option<Instant> {

@@ -67,12 +67,18 @@ impl Router {
                 }
                 Availability::Absent(_) => passed_over.push(format!("{name} is absent")),
                 // Fallback is what the operator asked for when providers are down.
-                Availability::Open(_) | Availability::Opening | Availability::Down(_)
+                Availability::Open(_)
+                | Availability::Opening
+                | Availability::Down(_)
+                | Availability::Replaced(_)
                     if wanted.instead_of.is_some() =>
                 {
                     passed_over.push(format!("{name} is down"));
                 }
-                Availability::Open(_) | Availability::Opening | Availability::Down(_) => {
+                Availability::Open(_)
+                | Availability::Opening
+                | Availability::Down(_)
+                | Availability::Replaced(_) => {
                     let down = format!(
                         "provider {name} is down and comes first for this key; bring it back, or \
                          name other providers"

@@ -107,12 +107,12 @@ impl Router {
         let mut backoff = Backoff::new();
         loop {
             if let Some(link) = opened.take() {
-                let reason = watch(&provider, &link).await;
+                let (availability, gone) = watch(&provider, &link).await;
                 drop(link);
                 self.registry.detach(provider.name());
-                let now = self.clock.now_text();
-                provider.set_closed(Availability::Down(reason), true, now);
-                if provider.config.source.isolation == Isolation::InProcess {
+                let is_replaced = matches!(availability, Availability::Replaced(_));
+                provider.set_closed(availability, gone, self.clock.now_text());
+                if provider.config.source.isolation == Isolation::InProcess && !is_replaced {
                     // Its code is still in this process, in an unknown state.
                     return;
                 }
@@ -127,23 +127,30 @@ impl Router {
     }
 }
 
-/// Waits until a link is dead; meanwhile, whenever its device is gone, asks after it until it is
-/// back, so that the way back does not depend on anybody's request.
-async fn watch(provider: &Provider, link: &Link) -> String {
+/// Waits until a link is dead, or its device was replaced by another, and tells how the instance
+/// is to be shown then and whether it is gone. Meanwhile, whenever its device is gone, asks after
+/// it until it is back, so that the way back does not depend on anybody's request.
+async fn watch(provider: &Provider, link: &Link) -> (Availability, bool) {
     let ask = async {
         loop {
-            provider.gone.notified().await;
+            provider.doubt.notified().await;
             let mut backoff = Backoff::new();
-            while provider.gone_for().is_some() {
-                tokio::time::sleep(backoff.take().min(Duration::from_secs(1))).await;
-                if link.call(Call::SelfTest).await.is_ok() {
-                    provider.note_alive();
+            loop {
+                let outcome = link.call(Call::SelfTest).await;
+                provider.note(&outcome);
+                match outcome {
+                    Err(error) if error.is_wrong_device() => return error,
+                    Ok(_) | Err(_) => {}
                 }
+                if provider.gone_for().is_none() {
+                    break;
+                }
+                tokio::time::sleep(backoff.take().min(Duration::from_secs(1))).await;
             }
         }
     };
     tokio::select! {
-        reason = link.died() => reason,
-        () = ask => String::new(),
+        death = link.died() => (Availability::Down(death.reason), death.gone),
+        replaced = ask => (Availability::Replaced(replaced.to_string()), false),
     }
 }
