@@ -141,11 +141,15 @@ pub async fn run(
     notify::ready(&summary(&router));
     tracing::info!(socket = %config.listen.path.display(), "sealhost is ready: {}", summary(&router));
     tokio::spawn(notify::feed_watchdog());
-    tokio::spawn(reload_rules(Arc::clone(&host), config_path.to_owned(), running, reloads));
+    let reloading =
+        tokio::spawn(reload_rules(Arc::clone(&host), config_path.to_owned(), running, reloads));
 
     front::http::serve(listener, Arc::clone(&host), Limiter::new(config.limits), shutdown).await;
 
     notify::stopping();
+    reloading.abort();
+    // Ended by the abort, or before: nothing reads the rules after the audit says stop.
+    let _ = reloading.await;
     router.close().await;
     let now = clock.now_text();
     let _recorded =
