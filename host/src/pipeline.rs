@@ -11,11 +11,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daemon::audit::{AuditError, AuditWriter, Recorded};
 use daemon::clock::Clock;
-use daemon::limit::ConnectionPermit;
+use daemon::limit::{Busy, ConnectionPermit};
 use daemon::peer::Principal;
 use daemon::rules::RuleBook;
 use wire::audit::{Counts, Kind, Outcome, Record};
@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::ops::{self, Job};
 use crate::registry::Registry;
 use crate::reply::{Reply, Used};
-use crate::request::Request;
+use crate::request::{Request, Unread};
 use crate::router::Router;
 
 /// Everything that requests work with.
@@ -94,7 +94,7 @@ impl Host {
     pub async fn answer(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
-        asked: Result<Request, HostError>,
+        asked: Result<Request, Unread>,
     ) -> Answered {
         let line =
             Line { host: Arc::clone(self), caller: Arc::clone(caller), begun: Instant::now() };
@@ -112,6 +112,32 @@ impl Host {
             }
             asked => line.walk(self.next_request_id(), asked).await,
         }
+    }
+
+    /// Answers a caller for whom there is no room, recorded as every refusal is.
+    #[must_use]
+    pub fn turn_away(&self, principal: &Principal, busy: Busy) -> Answered {
+        let request_id = self.next_request_id();
+        self.metrics.count(None, Some(Code::Busy), Duration::ZERO);
+        let time = self.clock.now_text();
+        let recorded = self.audit.append_refusal(&Record {
+            request: Some(&request_id),
+            principal: Some(principal.into()),
+            outcome: Some(Outcome::Failed(Code::Busy)),
+            ..Record::new(Kind::Request, &time, self.registry.generation())
+        });
+        let failure = match recorded {
+            Ok(_recorded) => Failure::Busy(busy),
+            Err(error) => self.unrecorded(&request_id, &error),
+        };
+        Answered { request_id, outcome: Err(failure.into()) }
+    }
+
+    /// What is answered in the place of what could not be recorded.
+    fn unrecorded(&self, request_id: &str, error: &AuditError) -> Failure {
+        tracing::error!(request = %request_id, %error, "audit cannot be written");
+        self.metrics.count_audit_failure();
+        audit_failure(error)
     }
 
     /// Writes, before a key is changed, that it will be; it is on the disk when this returns.
@@ -183,9 +209,10 @@ struct Line {
 }
 
 impl Line {
-    async fn walk(self, request_id: String, asked: Result<Request, HostError>) -> Answered {
+    async fn walk(self, request_id: String, asked: Result<Request, Unread>) -> Answered {
         let mut used = Used::default();
         let mut intended = false;
+        let unread = asked.is_err();
         let (operation, key, result) = match asked {
             Ok(request) => {
                 let done = self.perform(&request_id, &request, &mut used, &mut intended).await;
@@ -196,14 +223,15 @@ impl Line {
                 };
                 (Some(request.operation()), key, done.map(|reply| (reply, request)))
             }
-            Err(error) => (None, error.key.clone(), Err(error)),
+            Err(Unread { operation, error }) => (operation, error.key.clone(), Err(error)),
         };
         let code = result.as_ref().err().map(HostError::code);
         self.host.metrics.count(operation, code, self.begun.elapsed());
         if let Err(error) = &result {
             log_failure(&request_id, operation, error);
         }
-        let about = About { request_id: &request_id, operation, key: key.as_ref(), intended };
+        let key = key.as_ref();
+        let about = About { request_id: &request_id, operation, key, intended, unread };
         let recorded = match &result {
             Ok((_, request)) => match request.exempt_from_audit() {
                 Some(reason) => Ok(Recorded::exempt(reason)),
@@ -215,11 +243,7 @@ impl Line {
             (Ok((reply, _)), Ok(recorded)) => Ok((reply, recorded)),
             (Err(error), Ok(_)) => Err(error),
             // No record, no reply: what was computed is dropped here.
-            (_, Err(error)) => {
-                tracing::error!(request = %request_id, %error, "audit cannot be written");
-                self.host.metrics.count_audit_failure();
-                Err(audit_failure(&error).into())
-            }
+            (_, Err(error)) => Err(self.host.unrecorded(&request_id, &error).into()),
         };
         Answered { request_id, outcome }
     }
@@ -275,6 +299,8 @@ impl Line {
             _ if about.intended => {
                 tokio::task::block_in_place(|| self.host.audit.append_synced(&record))
             }
+            // Whoever may do nothing can still ask, and must not fill the disk by it.
+            _ if about.unread => self.host.audit.append_refusal(&record),
             Some(Code::Denied | Code::Malformed | Code::Busy) => {
                 self.host.audit.append_refusal(&record)
             }
@@ -290,6 +316,8 @@ struct About<'a> {
     key: Option<&'a KeyName>,
     /// Whether an intent was written, which an outcome must follow.
     intended: bool,
+    /// Whether it was never read, so that nobody was asked whether its caller may do it.
+    unread: bool,
 }
 
 fn audit_failure(error: &AuditError) -> Failure {

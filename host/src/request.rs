@@ -8,6 +8,8 @@ use wire::api::{
 };
 use wire::name::{KeyName, ProviderName};
 
+use crate::error::HostError;
+
 /// One request.
 #[derive(Debug)]
 pub enum Request {
@@ -47,6 +49,15 @@ pub enum Request {
     Retry(ProviderName),
     /// Count what was done.
     Metrics,
+}
+
+/// What could not be read as a request, as far as it was understood; the error names the key.
+#[derive(Debug)]
+pub struct Unread {
+    /// The operation that was meant.
+    pub operation: Option<&'static str>,
+    /// What is wrong.
+    pub error: HostError,
 }
 
 impl Request {

@@ -12,7 +12,8 @@ use daemon::rules::RuleBook;
 use daemon::shutdown::Reloads;
 use daemon::trust::{LockError, TrustError};
 use daemon::{audit, listener, notify, shutdown, trust};
-use wire::audit::{Kind, Record};
+use wire::audit::{Kind, Outcome, Record};
+use wire::code::Code;
 use wire::name::{KeyName, ProviderName};
 
 use crate::config::{self, Config};
@@ -140,11 +141,15 @@ pub async fn run(
     notify::ready(&summary(&router));
     tracing::info!(socket = %config.listen.path.display(), "sealhost is ready: {}", summary(&router));
     tokio::spawn(notify::feed_watchdog());
-    tokio::spawn(reload_rules(Arc::clone(&host), config_path.to_owned(), running, reloads));
+    let reloading =
+        tokio::spawn(reload_rules(Arc::clone(&host), config_path.to_owned(), running, reloads));
 
     front::http::serve(listener, Arc::clone(&host), Limiter::new(config.limits), shutdown).await;
 
     notify::stopping();
+    reloading.abort();
+    // Ended by the abort, or before: nothing reads the rules after the audit says stop.
+    let _ = reloading.await;
     router.close().await;
     let now = clock.now_text();
     let _recorded =
@@ -181,15 +186,23 @@ async fn reload_rules(host: Arc<Host>, path: PathBuf, running: Config, mut reloa
                 }
                 tracing::info!(rules = rules.len(), "access rules are read again");
                 host.rules.replace(rules);
-                let now = host.clock.now_text();
-                let record = Record::new(Kind::Reload, &now, host.registry.generation());
-                if let Err(error) = host.audit.append(&record) {
-                    tracing::error!(%error, "the reload is not in the audit");
-                }
+                record_reload(&host, Outcome::Ok);
             }
-            Err(error) => tracing::error!(%error, "access rules are kept as they were"),
+            Err(error) => {
+                tracing::error!(%error, "access rules are kept as they were");
+                record_reload(&host, Outcome::Failed(Code::Invalid));
+            }
         }
         notify::ready(&summary(&host.router));
+    }
+}
+
+fn record_reload(host: &Host, outcome: Outcome) {
+    let now = host.clock.now_text();
+    let outcome = Some(outcome);
+    let record = Record { outcome, ..Record::new(Kind::Reload, &now, host.registry.generation()) };
+    if let Err(error) = host.audit.append(&record) {
+        tracing::error!(%error, "the reload is not in the audit");
     }
 }
 

@@ -57,6 +57,13 @@ impl Response {
         json
     }
 
+    /// The request id that the head names.
+    #[must_use]
+    #[track_caller]
+    pub fn id(&self) -> &str {
+        self.header("x-request-id").unwrap_or_else(|| panic!("no request id in {}", self.head))
+    }
+
     /// A header's value.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -120,6 +127,14 @@ fn parse(reply: &[u8]) -> Option<Response> {
     let head = String::from_utf8(reply.get(..end)?.to_vec()).ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some(Response { status, head, body: reply.get(end + 4..)?.to_vec() })
+}
+
+/// The bytes of base64 of the standard alphabet.
+#[must_use]
+pub fn bytes(text: &Value) -> Vec<u8> {
+    let bytes: wire::api::Base64Bytes<{ 8 * 1024 * 1024 }> =
+        serde_json::from_value(text.clone()).unwrap();
+    bytes.as_bytes().to_vec()
 }
 
 /// Base64 of the standard alphabet.

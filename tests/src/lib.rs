@@ -11,6 +11,8 @@
 
 pub mod http;
 pub mod sealhost;
+pub mod user;
 
 pub use http::{Response, b64};
 pub use sealhost::{Sealhost, Setup};
+pub use user::User;

@@ -31,6 +31,8 @@ pub struct Setup {
     providers: String,
     rules: String,
     more: String,
+    mode: &'static str,
+    audit: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -42,6 +44,8 @@ impl Default for Setup {
             providers: String::new(),
             rules: EVERYTHING.into(),
             more: String::new(),
+            mode: "0660",
+            audit: None,
         }
     }
 }
@@ -112,6 +116,20 @@ impl Setup {
         self
     }
 
+    /// Lets every user of the machine connect; what they may do is the rules' matter.
+    #[must_use]
+    pub fn for_everybody(mut self) -> Self {
+        self.mode = "0666";
+        self
+    }
+
+    /// Puts the audit elsewhere than beside the configuration.
+    #[must_use]
+    pub fn with_audit(mut self, path: &Path) -> Self {
+        self.audit = Some(path.to_owned());
+        self
+    }
+
     /// Sets the floor of new keys.
     #[must_use]
     pub fn with_floor(mut self, floor: &str) -> Self {
@@ -152,6 +170,9 @@ impl Setup {
     #[must_use]
     pub fn prepare(self) -> Sealhost {
         let dir = tempfile::Builder::new().prefix("sealhost-test-").tempdir().unwrap();
+        if self.mode == "0666" {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        }
         let host = Sealhost { dir, setup: self, child: None };
         fs::DirBuilder::new().mode(0o755).create(host.plugin_dir()).unwrap();
         for plugin in ["provider_soft", "provider_tpm", "provider_pkcs11"] {
@@ -198,7 +219,7 @@ impl Sealhost {
     /// Its audit file.
     #[must_use]
     pub fn audit_path(&self) -> PathBuf {
-        self.dir().join("audit.log")
+        self.setup.audit.clone().unwrap_or_else(|| self.dir().join("audit.log"))
     }
 
     /// Where its plugins are.
@@ -218,6 +239,23 @@ impl Sealhost {
     pub fn audit(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.audit_path()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The lines of its audit, after `wire`'s verifier has accepted them all.
+    #[must_use]
+    pub fn verified_audit(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.audit_path()).unwrap();
+        let mut verifier = wire::audit::Verifier::from_start();
+        for line in text.lines() {
+            verifier.feed(line.as_bytes()).unwrap_or_else(|fault| panic!("{fault}: {line}"));
+        }
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The lines of its audit that a request left.
+    #[must_use]
+    pub fn audit_of(&self, request: &str) -> Vec<Value> {
+        self.audit().into_iter().filter(|line| line["request"] == request).collect()
     }
 
     /// Its process id.
@@ -385,16 +423,18 @@ impl Sealhost {
     }
 
     fn write_config(&self) {
-        let Setup { floor, fallback_after, order, providers, rules, more } = &self.setup;
+        let Setup { floor, fallback_after, order, providers, rules, more, mode, .. } = &self.setup;
+        let audit = self.audit_path();
         let dir = self.dir().display();
         let order = order.as_ref().map(|order| format!("order = {order:?}\n")).unwrap_or_default();
         let text = format!(
-            "[listen]\nsocket = \"{dir}/api.sock\"\n\
+            "[listen]\nsocket = \"{dir}/api.sock\"\nmode = \"{mode}\"\n\
              [state]\ndir = \"{dir}/state\"\n\
              [plugins]\ndir = \"{dir}/plugins\"\n\
-             [audit]\npath = \"{dir}/audit.log\"\n\
+             [audit]\npath = \"{}\"\n\
              [selection]\nfloor = \"{floor}\"\nfallback_after = \"{fallback_after}\"\n{order}\
-             {more}{providers}\n{rules}"
+             {more}{providers}\n{rules}",
+            audit.display(),
         );
         fs::write(self.config_path(), text).unwrap();
         fs::set_permissions(self.config_path(), fs::Permissions::from_mode(0o600)).unwrap();

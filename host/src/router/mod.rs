@@ -8,9 +8,10 @@ mod select;
 mod supervise;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use wire::api::ProviderStatus;
 use wire::name::ProviderName;
 
@@ -34,6 +35,8 @@ pub struct Router {
     spawner: Arc<Spawner>,
     clock: daemon::clock::Clock,
     state_dir: std::path::PathBuf,
+    /// The tasks that keep instances open; each holds its link.
+    supervisors: Mutex<JoinSet<()>>,
 }
 
 impl Router {
@@ -51,7 +54,8 @@ impl Router {
             .into_iter()
             .map(|config| (config.name.clone(), Arc::new(Provider::new(config, clock.now_text()))))
             .collect();
-        Self { providers, selection, registry, spawner, clock, state_dir }
+        let supervisors = Mutex::default();
+        Self { providers, selection, registry, spawner, clock, state_dir, supervisors }
     }
 
     /// The least protection of a new key version, and how long a fallback waits.
@@ -140,13 +144,19 @@ impl Router {
         status
     }
 
+    fn supervisors(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.supervisors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// All instances.
     pub(crate) fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()
     }
 
-    /// Waits for workers to end after their instances were closed.
+    /// Closes every instance and waits for its worker to end, so that devices are left in order.
     pub async fn close(&self) {
+        let mut supervisors = std::mem::take(&mut *self.supervisors());
+        supervisors.shutdown().await;
         for provider in self.providers.values() {
             provider.close();
         }

@@ -61,7 +61,8 @@ impl Router {
                 if fatal {
                     return opened.map(drop);
                 }
-                tokio::spawn(router.supervise(provider, opened.ok(), log));
+                let supervised = Arc::clone(&router).supervise(provider, opened.ok(), log);
+                router.supervisors().spawn(supervised);
                 Ok(())
             });
         }

@@ -125,7 +125,11 @@ pub struct SealItem {
     /// What to seal; may be empty.
     pub plaintext: SecretBase64<PLAINTEXT_MAX_BYTES>,
     /// What to bind it to.
-    #[serde(default, skip_serializing_if = "EncryptionContext::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "EncryptionContext::is_empty",
+        deserialize_with = "null_is_default"
+    )]
     pub context: EncryptionContext,
 }
 
@@ -138,7 +142,11 @@ pub struct UnsealItem {
     /// The envelope.
     pub sealed: SealedText,
     /// The context given when sealing.
-    #[serde(default, skip_serializing_if = "EncryptionContext::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "EncryptionContext::is_empty",
+        deserialize_with = "null_is_default"
+    )]
     pub context: EncryptionContext,
 }
 
@@ -231,6 +239,12 @@ fn check_providers(providers: Option<&[ProviderName]>) -> Result<(), Fault> {
 
 fn selection<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PcrSelection>, D::Error> {
     Ok(Option::deserialize(deserializer)?.map(|Strict(selection)| selection))
+}
+
+fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn invalid(detail: &str) -> Fault {
@@ -368,6 +382,14 @@ mod tests {
     fn context_one_past_limit_is_too_large() {
         let body = format!(r#"{{"plaintext":"","context":{{"k":"{}"}}}}"#, "v".repeat(8187));
         assert_eq!(decode::<SealItem>(body.as_bytes()).unwrap_err().code, Code::TooLarge);
+    }
+
+    #[test]
+    fn context_that_is_null_is_no_context() {
+        let item: SealItem = accepted(r#"{"plaintext":"","context":null}"#);
+        assert!(item.context.is_empty());
+        let item: UnsealItem = accepted(r#"{"sealed":"","context":null}"#);
+        assert!(item.context.is_empty());
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::limit::Limiter;
-use daemon::peer::{Peer, authenticate};
+use daemon::limit::{Busy, Limiter};
+use daemon::peer::{Peer, Principal, authenticate};
 use daemon::shutdown::Shutdown;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -23,6 +23,7 @@ use wire::limits::BODY_MAX_BYTES;
 
 use crate::error::{Failure, HostError};
 use crate::pipeline::{Caller, Host};
+use crate::request::Unread;
 
 /// How long a peer may take over a request's head, and a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -81,14 +82,12 @@ async fn serve_connection(
         }
     };
     let entered = limiter.connection(principal.uid());
-    let service = match entered {
-        Ok(permit) => {
-            let caller = Arc::new(Caller { principal, permit });
-            Service { host, admitted: Ok(caller) }
-        }
-        Err(busy) => Service { host, admitted: Err(busy) },
+    let admitted = match entered {
+        Ok(permit) => Ok(Arc::new(Caller { principal, permit })),
+        Err(busy) => Err((Arc::new(principal), busy)),
     };
-    let refused = service.admitted.is_err();
+    let refused = admitted.is_err();
+    let service = Service { host, admitted };
     let service = service_fn(move |request| {
         let service = service.clone();
         async move { Ok::<_, Infallible>(service.answer(request).await) }
@@ -116,14 +115,16 @@ async fn serve_connection(
 #[derive(Clone, Debug)]
 struct Service {
     host: Arc<Host>,
-    admitted: Result<Arc<Caller>, daemon::limit::Busy>,
+    admitted: Result<Arc<Caller>, (Arc<Principal>, Busy)>,
 }
 
 impl Service {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let caller = match &self.admitted {
             Ok(caller) => caller,
-            Err(busy) => return reply::refusal(&Failure::Busy(*busy).into()),
+            Err((principal, busy)) => {
+                return reply::encode(self.host.turn_away(principal, *busy));
+            }
         };
         let asked = read(request).await;
         reply::encode(self.host.answer(caller, asked).await)
@@ -131,22 +132,34 @@ impl Service {
 }
 
 /// Reads a request to its end and decodes it.
-async fn read(request: Request<Incoming>) -> Result<crate::request::Request, HostError> {
+async fn read(request: Request<Incoming>) -> Result<crate::request::Request, Unread> {
     let (head, body) = request.into_parts();
-    let endpoint = route::endpoint(&head.method, head.uri.path(), head.uri.query())?;
+    let endpoint = route::endpoint(&head.method, head.uri.path(), head.uri.query());
+    let endpoint = endpoint.map_err(|error| Unread { operation: None, error })?;
+    let (operation, key) = (endpoint.operation(), endpoint.key().cloned());
+    let decoded = read_body(body).await.and_then(|body| endpoint.decode(&body));
+    decoded.map_err(|error| {
+        let error = match &key {
+            Some(key) => error.of(key),
+            None => error,
+        };
+        Unread { operation: Some(operation), error }
+    })
+}
+
+async fn read_body(body: Incoming) -> Result<Bytes, HostError> {
     let body = Limited::new(body, BODY_MAX_BYTES).collect();
-    let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             let detail = format!("body exceeds limit of {BODY_MAX_BYTES}");
-            return Err(Failure::Decode(Fault::new(Code::TooLarge, detail)).into());
+            Err(Failure::Decode(Fault::new(Code::TooLarge, detail)).into())
         }
         Ok(Err(_broken)) => {
-            return Err(Failure::Decode(Fault::new(Code::Malformed, "body was cut short")).into());
+            Err(Failure::Decode(Fault::new(Code::Malformed, "body was cut short")).into())
         }
         Err(_elapsed) => {
-            return Err(Failure::Decode(Fault::new(Code::Malformed, "body came too slowly")).into());
+            Err(Failure::Decode(Fault::new(Code::Malformed, "body came too slowly")).into())
         }
-    };
-    endpoint.decode(&body)
+    }
 }

@@ -25,11 +25,6 @@ pub(super) fn encode(answered: Answered) -> Response<Full<Bytes>> {
     encoded.unwrap_or_else(|error| problem(&error, &request_id))
 }
 
-/// The response to a request of a caller that was not admitted.
-pub(super) fn refusal(error: &HostError) -> Response<Full<Bytes>> {
-    problem(error, "none")
-}
-
 fn encode_reply(reply: Reply, id: &str) -> Result<Response<Full<Bytes>>, HostError> {
     match reply {
         Reply::Created(record) => json(StatusCode::CREATED, &record, id),

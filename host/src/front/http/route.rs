@@ -99,6 +99,54 @@ fn key_endpoint(
 }
 
 impl Endpoint {
+    /// The operation, as rules and audit call it.
+    pub(super) const fn operation(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Import(_) => "import",
+            Self::Show(_) => "show",
+            Self::List => "list",
+            Self::Rotate(_) => "rotate",
+            Self::Destroy(..) => "destroy",
+            Self::Seal(_) => "seal",
+            Self::Unseal(_) => "unseal",
+            Self::Rewrap(_) => "rewrap",
+            Self::Mac(_) => "mac",
+            Self::Verify(_) => "verify",
+            Self::Sign(_) => "sign",
+            Self::Public(..) => "public",
+            Self::Random => "random",
+            Self::Status => "status",
+            Self::Providers => "providers",
+            Self::Retry(_) => "retry",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// The key that the path names.
+    pub(super) const fn key(&self) -> Option<&KeyName> {
+        match self {
+            Self::Create(key)
+            | Self::Import(key)
+            | Self::Show(key)
+            | Self::Rotate(key)
+            | Self::Destroy(key, _)
+            | Self::Seal(key)
+            | Self::Unseal(key)
+            | Self::Rewrap(key)
+            | Self::Mac(key)
+            | Self::Verify(key)
+            | Self::Sign(key)
+            | Self::Public(key, _) => Some(key),
+            Self::List
+            | Self::Random
+            | Self::Status
+            | Self::Providers
+            | Self::Retry(_)
+            | Self::Metrics => None,
+        }
+    }
+
     /// Reads the body that belongs to the endpoint.
     ///
     /// # Errors

@@ -1,0 +1,143 @@
+//! An audit that cannot be written: no record, no reply, and no harm once there is room again.
+#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+use tempfile::TempDir;
+use tests::{Response, Sealhost, Setup, b64};
+
+/// A small file system of its own, and a file in it that takes what room is left.
+struct SmallDisk {
+    dir: TempDir,
+}
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let dir = tempfile::Builder::new().prefix("sealhost-disk-").tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"])
+            .arg(dir.path())
+            .status();
+        assert!(mounted.unwrap().success(), "mount needs root");
+        Self { dir }
+    }
+
+    fn audit(&self) -> PathBuf {
+        self.dir.path().join("audit.log")
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.dir.path().join("filler")
+    }
+
+    /// Leaves no room, but for the rest of the page that the audit ends in.
+    fn fill(&self) {
+        let full = fs::write(self.filler(), vec![0; 128 * 1024]).unwrap_err();
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _left_behind = Command::new("umount").arg("--lazy").arg(self.dir.path()).status();
+    }
+}
+
+/// Fills the disk, then asks until the answer is that it cannot be recorded; that answer holds
+/// nothing else. Afterwards everything works again and the audit is whole.
+#[track_caller]
+fn check(ask: impl Fn(&Sealhost, usize) -> Response, secret: &str) {
+    let disk = SmallDisk::mount();
+    let mut host = Setup::soft().with_audit(&disk.audit()).start();
+    host.create("a", "seal", "soft");
+    host.create("m", "mac", "soft");
+    assert!(ask(&host, 0).status < 300);
+
+    disk.fill();
+    // A page has room for some lines yet.
+    let refused = (1..100).map(|round| ask(&host, round)).find(|reply| reply.status != 200);
+    let refused = refused.expect("the disk is not full");
+    for reply in [refused, ask(&host, 100)] {
+        let problem = reply.problem(500, "internal");
+        assert!(problem["detail"].as_str().unwrap().contains("audit"), "{problem}");
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(!text.contains(secret) && !text.contains(&b64(secret)), "{text}");
+        assert!(host.audit_of(reply.id()).is_empty());
+    }
+    let metrics = host.get("/metrics");
+    assert_eq!(metrics.status, 200, "monitoring goes on");
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    assert!(!metrics.contains("sealhost_audit_write_failures_total 0"), "{metrics}");
+
+    disk.make_room();
+    assert!(ask(&host, 101).status < 300);
+    assert!(host.stop().success());
+    let _whole = host.verified_audit();
+}
+
+#[test]
+fn unseal_gives_no_plaintext_without_a_record() {
+    let sealed = std::cell::OnceCell::new();
+    check(
+        |host, _round| host.unseal("a", sealed.get_or_init(|| host.seal("a", "MARKER"))),
+        "MARKER",
+    );
+}
+
+#[test]
+fn mac_is_not_told_without_a_record() {
+    let mac = "x";
+    check(|host, _round| host.post("/v1/keys/m/mac", json!({"message": b64(mac)})), "\"mac\":");
+}
+
+#[test]
+fn refusals_are_recorded_or_not_answered() {
+    let disk = SmallDisk::mount();
+    let host = Setup::soft().with_audit(&disk.audit()).start();
+    disk.fill();
+    let refused = || host.get("/v1/keys/none");
+    let last = (0..100).map(|_round| refused()).find(|reply| reply.status != 404);
+    last.expect("the disk is not full").problem(500, "internal");
+    disk.make_room();
+    refused().problem(404, "not_found");
+}
+
+#[test]
+fn key_is_not_made_without_an_intent() {
+    let disk = SmallDisk::mount();
+    let mut host = Setup::soft().with_audit(&disk.audit()).start();
+    disk.fill();
+    let generation = || host.get("/v1/status").ok()["generation"].as_u64();
+    let mut made = 0;
+    let (refused, before) = loop {
+        let before = generation();
+        let reply = host.post(&format!("/v1/keys/k{made}"), json!({"usage": "seal"}));
+        if reply.status != 201 {
+            break (reply, before);
+        }
+        made += 1;
+        assert!(made < 100, "the disk is not full");
+    };
+    refused.problem(500, "internal");
+    let refused_key = format!("/v1/keys/k{made}");
+    let intended = !host.audit_of(refused.id()).is_empty();
+    assert_eq!(generation() != before, intended, "changed without an intent");
+
+    disk.make_room();
+    // Where the intent still found room and the outcome did not, the key is there, and the open
+    // intent tells that nobody was answered.
+    let there = host.get(&refused_key);
+    assert_eq!(there.status == 200, intended, "{}", there.json());
+    host.create("next", "seal", "soft");
+    host.restart();
+    let _whole = host.verified_audit();
+    let text = "text";
+    assert_eq!(host.unseal("next", &host.seal("next", text)).text("plaintext"), b64(text));
+}

@@ -1,0 +1,79 @@
+//! The end of the daemon: what is in flight finishes, and nothing stays behind.
+#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+
+use std::os::unix::net::UnixStream;
+
+use serde_json::{Value, json};
+use swtpm_fixtures::Swtpm;
+use tests::{Sealhost, Setup};
+
+/// Stops a host, and looks at status, socket, workers and the last line of the audit.
+#[track_caller]
+fn check(host: &mut Sealhost) {
+    let workers = host.workers();
+    let status = host.stop();
+    assert_eq!(status.code(), Some(0), "{}", host.log());
+    assert!(!host.socket().exists());
+    for worker in workers {
+        let state = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap_or_default();
+        assert!(!state.contains("sealhost"), "worker {worker} is left: {state}");
+    }
+    assert_eq!(host.verified_audit().last().unwrap()["kind"], "stop");
+}
+
+#[test]
+fn idle_host_stops_clean() {
+    check(&mut Setup::soft().with_soft_worker("worker").start());
+}
+
+#[test]
+fn host_with_idle_connections_stops_without_waiting_for_them() {
+    let mut host = Setup::soft().start();
+    let _streams: Vec<_> = (0..8).map(|_| UnixStream::connect(host.socket()).unwrap()).collect();
+    assert_eq!(host.get("/v1/status").status, 200);
+    let begun = std::time::Instant::now();
+    check(&mut host);
+    assert!(begun.elapsed().as_secs() < 20, "it waited for idle connections");
+}
+
+#[test]
+fn request_in_flight_is_answered_before_the_end() {
+    let mut swtpm = Swtpm::start().unwrap();
+    let mut host = Setup::default().with_tpm(&swtpm).start();
+    host.create("a", "mac", "tpm");
+    swtpm.suspend().unwrap();
+    let rotated = std::thread::scope(|scope| {
+        let socket = host.socket();
+        let flying =
+            scope.spawn(move || tests::http::request(&socket, "POST", "/v1/keys/a/rotate", b"{}"));
+        let intended = |line: &Value| line["operation"] == "rotate" && line["kind"] == "intent";
+        host.wait_until("the intent", |host| host.audit().iter().any(intended));
+        host.signal("TERM");
+        host.wait_until("the end of listening", |host| UnixStream::connect(host.socket()).is_err());
+        swtpm.resume().unwrap();
+        flying.join().unwrap()
+    });
+    assert_eq!(rotated.ok()["versions"].as_array().unwrap().len(), 2);
+    check(&mut host);
+    let outcome = host.audit_of(rotated.id());
+    assert_eq!((&outcome[1]["kind"], &outcome[1]["outcome"]), (&json!("outcome"), &json!("ok")));
+    host.start();
+    assert_eq!(host.get("/v1/keys/a").ok(), rotated.ok());
+}
+
+#[test]
+fn second_signal_changes_nothing() {
+    let mut host = Setup::soft().start();
+    host.signal("TERM");
+    host.signal("HUP");
+    check(&mut host);
+}
+
+#[test]
+fn socket_that_somebody_else_put_in_its_place_stays() {
+    let mut host = Setup::soft().start();
+    std::fs::remove_file(host.socket()).unwrap();
+    std::fs::write(host.socket(), "not ours").unwrap();
+    assert_eq!(host.stop().code(), Some(0));
+    assert_eq!(std::fs::read_to_string(host.socket()).unwrap(), "not ours");
+}
