@@ -5,7 +5,6 @@
 //! Ratios are what counts: figures of a shared machine drift, their quotients less so.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     reason = "a measurement that cannot go on has failed, and its result is for people"
