@@ -1,5 +1,9 @@
 //! What the host tells of itself over the socket: random, status, providers, retry, metrics.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 use serde_json::{Value, json};
 use tests::http::bytes;

@@ -1,5 +1,9 @@
 //! The life of a key over the socket: create, show, list, rotate, destroy, and once more.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 use serde_json::{Value, json};
 use tests::{Sealhost, Setup};

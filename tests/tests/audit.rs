@@ -1,5 +1,9 @@
 //! What the audit says of each request, and what it never says.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 use serde_json::{Value, json};
 use swtpm_fixtures::SoftHsm;

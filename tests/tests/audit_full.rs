@@ -1,5 +1,10 @@
 //! An audit that cannot be written: no record, no reply, and no harm once there is room again.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "integration tests, and what they share"
+)]
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,6 +1,10 @@
 //! What bad input gets: its code, the whole problem document, one audit line, and a host that
 //! serves on.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

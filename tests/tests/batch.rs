@@ -1,5 +1,9 @@
 //! Batches: one result per item, in order, and one audit record for all.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 use serde_json::{Value, json};
 use tests::{Response, Sealhost, Setup, b64};

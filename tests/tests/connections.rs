@@ -1,5 +1,9 @@
 //! Limits of connections and requests: an explicit `busy`, recorded, and nobody else disturbed.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

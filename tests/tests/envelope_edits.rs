@@ -1,6 +1,10 @@
 //! Envelopes that were edited: every byte, every length. None opens, and none is a fault of the
 //! host.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

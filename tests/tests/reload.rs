@@ -1,5 +1,9 @@
 //! SIGHUP reads the access rules again, and a broken file changes nothing.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

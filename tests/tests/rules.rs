@@ -1,6 +1,10 @@
 //! Access rules as the kernel names the caller: users, groups, operations, patterns, and nothing
 //! without a rule.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::panic,
+    reason = "integration tests, and what they share"
+)]
 
 use serde_json::{Value, json};
 use tests::{Response, Sealhost, Setup, User, b64};
@@ -238,6 +242,20 @@ fn unseal_with_the_path_of_an_allowed_key_opens_no_other_keys_envelope() {
     reply.problem(400, "invalid");
     let reply = somebody().post(&host.socket(), "/v1/keys/theirs/unseal", body);
     reply.problem(403, "denied");
+}
+
+#[test]
+fn user_whom_the_socket_does_not_admit_cannot_connect() {
+    use std::os::unix::fs::PermissionsExt;
+    let host = Setup::soft().start();
+    let searchable = std::fs::Permissions::from_mode(0o711);
+    std::fs::set_permissions(host.dir(), searchable).unwrap();
+    let connect = || std::os::unix::net::UnixStream::connect(host.socket()).map(drop);
+    let refused = somebody().does(connect).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+    // A member of the socket's group connects, and may do nothing without a rule.
+    let member = User { uid: 4242, gid: 1, groups: vec![0] };
+    member.get(&host.socket(), "/v1/status").problem(403, "denied");
 }
 
 #[test]

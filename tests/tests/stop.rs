@@ -1,10 +1,16 @@
 //! The end of the daemon: what is in flight finishes, and nothing stays behind.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use swtpm_fixtures::Swtpm;
+use tests::sealhost::{built, signal};
 use tests::{Sealhost, Setup};
 
 /// Stops a host, and looks at status, socket, workers and the last line of the audit.
@@ -59,6 +65,28 @@ fn request_in_flight_is_answered_before_the_end() {
     assert_eq!((&outcome[1]["kind"], &outcome[1]["outcome"]), (&json!("outcome"), &json!("ok")));
     host.start();
     assert_eq!(host.get("/v1/keys/a").ok(), rotated.ok());
+}
+
+#[test]
+fn host_asked_to_stop_while_a_device_is_silent_does_not_wait_for_it() {
+    let mut swtpm = Swtpm::start().unwrap();
+    swtpm.suspend().unwrap();
+    let provider = format!(
+        "name = \"tpm\"\nplugin = \"provider_tpm\"\n\
+         [provider.settings]\ntcti = \"{}\"\n[provider.deadlines]\nopen = \"10m\"\n",
+        swtpm.tcti()
+    );
+    let host = Setup::default().with_provider(&provider).prepare();
+    let mut command = Command::new(built("sealhost"));
+    let mut child = command.arg("--config").arg(host.config_path()).spawn().unwrap();
+    // The audit is begun before the providers are opened, and after signals are listened to.
+    host.wait_until("the first record", |host| {
+        std::fs::read(host.audit_path()).is_ok_and(|text| !text.is_empty())
+    });
+    signal(child.id(), "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(!host.socket().exists());
+    let _whole = host.verified_audit();
 }
 
 #[test]
