@@ -1,0 +1,12 @@
+/* Crashes while it describes its device. */
+
+#include <signal.h>
+
+#include "provider.h"
+
+static int32_t info(sealhost_instance *instance, sealhost_info *info_out) {
+    raise(SIGSEGV);
+    return good_info(instance, info_out);
+}
+
+EXPORT(.info = info)

@@ -1,0 +1,11 @@
+/* Crashes while it is loaded, before anything of it is called. */
+
+#include <signal.h>
+
+#include "provider.h"
+
+__attribute__((constructor)) static void initialize(void) {
+    raise(SIGSEGV);
+}
+
+EXPORT()
