@@ -215,7 +215,9 @@ impl Link {
                 Ok(Self { end: End::Process(link), info, identity })
             }
             Isolation::InProcess => {
-                let opened = inline::open(source, settings, secrets, known, deadlines).await?;
+                let spawner = Arc::clone(spawner);
+                let opened =
+                    inline::open(source, spawner, settings, secrets, known, deadlines).await?;
                 let (link, info, identity) = opened;
                 Ok(Self { end: End::Inline(link), info, identity })
             }
