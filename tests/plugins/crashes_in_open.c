@@ -1,7 +1,5 @@
 /* Crashes while it opens its device. */
 
-#include <signal.h>
-
 #include "provider.h"
 
 static int32_t open_device(const sealhost_parameter *settings, size_t settings_count,
@@ -9,7 +7,7 @@ static int32_t open_device(const sealhost_parameter *settings, size_t settings_c
                            const uint8_t *identity, size_t identity_len,
                            uint8_t *identity_out, size_t *identity_out_len,
                            sealhost_instance **instance_out) {
-    raise(SIGSEGV);
+    crash();
     return good_open(settings, settings_count, secrets, secrets_count, identity, identity_len,
                      identity_out, identity_out_len, instance_out);
 }

@@ -1,11 +1,9 @@
 /* Crashes while it is loaded, before anything of it is called. */
 
-#include <signal.h>
-
 #include "provider.h"
 
 __attribute__((constructor)) static void initialize(void) {
-    raise(SIGSEGV);
+    crash();
 }
 
 EXPORT()

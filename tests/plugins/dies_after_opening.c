@@ -6,7 +6,7 @@
 
 #include "provider.h"
 
-static void *crash(void *nothing) {
+static void *die(void *nothing) {
     usleep(20000);
     raise(SIGABRT);
     return nothing;
@@ -18,7 +18,7 @@ static int32_t open_device(const sealhost_parameter *settings, size_t settings_c
                            uint8_t *identity_out, size_t *identity_out_len,
                            sealhost_instance **instance_out) {
     pthread_t thread;
-    if (pthread_create(&thread, NULL, crash, NULL) != 0) {
+    if (pthread_create(&thread, NULL, die, NULL) != 0) {
         return fail(SEALHOST_ERROR_EXHAUSTED, "no thread");
     }
     return good_open(settings, settings_count, secrets, secrets_count, identity, identity_len,

@@ -19,7 +19,9 @@ use crate::registry::{
 /// Why an instance did not open.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpenError {
-    #[error("its PIN was refused before ({reason}); correct it and run: sealctl provider retry {name}")]
+    #[error(
+        "its PIN was refused before ({reason}); correct it and run: sealctl provider retry {name}"
+    )]
     PinWasRefused { name: ProviderName, reason: String },
     #[error(transparent)]
     Secret(#[from] SecretError),

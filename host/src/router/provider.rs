@@ -149,9 +149,7 @@ impl Provider {
         let state = self.read();
         let (word, reason) = match (&state.availability, gone) {
             (Availability::Open(_), None) => (ProviderState::Open, None),
-            (Availability::Open(_), Some(_)) => {
-                (ProviderState::Down, Some(SILENT.to_owned()))
-            }
+            (Availability::Open(_), Some(_)) => (ProviderState::Down, Some(SILENT.to_owned())),
             (Availability::Opening, _) => (ProviderState::Opening, None),
             (Availability::Absent(reason), _) => (ProviderState::Absent, Some(reason.clone())),
             (Availability::Down(reason) | Availability::Replaced(reason), _) => {
