@@ -1,5 +1,6 @@
 //! The daemon `sealhost`: arguments, configuration, hardening, and then [`sealhost::run`].
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -75,6 +76,7 @@ fn log_to_stderr(level: LevelFilter) {
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 }
 

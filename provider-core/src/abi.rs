@@ -1,5 +1,6 @@
-//! The contract as C types, version 1. `docs/abi.md` is the normative page and
-//! `sealhost_provider.h`, made from this file, is what a provider in C includes.
+//! The contract as C types, version 1. `docs/abi.md` is the normative page.
+//! `sealhost_provider.h`, made from this file and the numbers in `key` and `error`, is what a
+//! provider in C includes.
 //!
 //! Rules for every function:
 //!
@@ -22,6 +23,20 @@ pub const MAGIC: u64 = 0x5345_414C_484F_5354;
 pub const ABI_VERSION: u32 = 1;
 /// The symbol that a plugin exports, an [`Entry`].
 pub const ENTRY_SYMBOL: &str = "sealhost_provider";
+
+/// Capability bit: generates seal keys.
+pub const CAPABILITY_SEAL: u64 = 1;
+/// Capability bit: generates mac keys.
+pub const CAPABILITY_MAC: u64 = 2;
+/// Capability bit: imports mac keys.
+pub const CAPABILITY_IMPORT_MAC: u64 = 4;
+/// Capability bit: generates sign keys.
+pub const CAPABILITY_SIGN: u64 = 8;
+/// Capability bit: binds keys to the state of the machine.
+pub const CAPABILITY_STATE_BINDING: u64 = 16;
+/// Capability bit: every function but `open`, `close` and `self_test` answers in microseconds of
+/// computing and waits for nothing, so that it may be called where waiting is not allowed.
+pub const CAPABILITY_NEVER_WAITS: u64 = 32;
 
 /// Bytes of [`Info::kind`] with its closing zero.
 pub const KIND_BYTES: usize = 32;
@@ -97,7 +112,7 @@ pub struct Info {
     pub size: u32,
     /// 1 software, 2 emulated, 3 hardware.
     pub protection: u32,
-    /// Capability bits: 1 seal, 2 mac, 4 import mac, 8 sign, 16 state binding, 32 never waits.
+    /// Capability bits; unknown ones are ignored.
     pub capabilities: u64,
     /// How many threads may be inside the instance at once, from 1.
     pub concurrency: u32,

@@ -136,7 +136,8 @@ impl Plugin {
     /// Opens a device; see [`Provider::open`](crate::Provider::open).
     ///
     /// # Errors
-    /// Those of the provider; `Internal` when it broke the contract.
+    /// Those of the provider; `Internal` when it broke the contract; `WrongDevice` also when it
+    /// opened a device of another identity than the known one.
     pub fn open(
         &self,
         settings: &Settings,
@@ -147,7 +148,7 @@ impl Plugin {
             settings.iter().map(|(key, value)| parameter(key, value.as_bytes())).collect();
         let secrets: Vec<_> =
             secrets.iter().map(|(key, value)| parameter(key, value.expose())).collect();
-        let known = known.map_or(&[][..], |identity| &identity.0);
+        let known_bytes = known.map_or(&[][..], |identity| &identity.0);
         let mut identity = vec![0; IDENTITY_MAX_BYTES];
         let mut identity_len = usize::MAX;
         let mut instance = ptr::null_mut();
@@ -158,8 +159,8 @@ impl Plugin {
                 settings.len(),
                 secrets.as_ptr(),
                 secrets.len(),
-                known.as_ptr(),
-                known.len(),
+                known_bytes.as_ptr(),
+                known_bytes.len(),
                 identity.as_mut_ptr(),
                 &raw mut identity_len,
                 &raw mut instance,
@@ -168,7 +169,12 @@ impl Plugin {
         self.table.check_status(status)?;
         let pointer = NonNull::new(instance).ok_or_else(|| broken("open gave no instance"))?;
         let instance = Instance { table: self.table, pointer };
-        Ok((instance, Identity(cut(identity, identity_len, "identity")?)))
+        let identity = Identity(cut(identity, identity_len, "identity")?);
+        if known.is_some_and(|known| *known != identity) {
+            let detail = "the plugin opened another device than the recorded one";
+            return Err(ProviderError::new(ErrorKind::WrongDevice, detail));
+        }
+        Ok((instance, identity))
     }
 }
 

@@ -96,6 +96,7 @@ mod tests {
         for number in 1..=15 {
             let kind = ErrorKind::from_number(number).unwrap();
             assert_eq!(kind.number(), number);
+            assert_eq!(kind as u32, number, "the header shows another");
         }
         assert_eq!(ErrorKind::from_number(0), None);
         assert_eq!(ErrorKind::from_number(16), None);

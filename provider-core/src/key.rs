@@ -1,6 +1,7 @@
 //! The plain data of the contract: usages, algorithms, key references, capabilities, and every
 //! limit of the boundary. Numbers are those of the ABI and are never given a second meaning.
 
+use crate::abi;
 use crate::error::{ErrorKind, ProviderError, Result};
 use crate::secret::SecretBytes;
 
@@ -178,18 +179,18 @@ pub struct Capabilities(pub u64);
 
 impl Capabilities {
     /// Generates `Seal` keys.
-    pub const SEAL: Self = Self(1);
+    pub const SEAL: Self = Self(abi::CAPABILITY_SEAL);
     /// Generates `Mac` keys.
-    pub const MAC: Self = Self(1 << 1);
+    pub const MAC: Self = Self(abi::CAPABILITY_MAC);
     /// Imports `Mac` keys.
-    pub const IMPORT_MAC: Self = Self(1 << 2);
+    pub const IMPORT_MAC: Self = Self(abi::CAPABILITY_IMPORT_MAC);
     /// Generates `Sign` keys.
-    pub const SIGN: Self = Self(1 << 3);
+    pub const SIGN: Self = Self(abi::CAPABILITY_SIGN);
     /// Binds keys to the state of the machine.
-    pub const STATE_BINDING: Self = Self(1 << 4);
+    pub const STATE_BINDING: Self = Self(abi::CAPABILITY_STATE_BINDING);
     /// Every verb but `open` and `self_test` answers in microseconds of computing and waits for
     /// nothing, so that it may be called where waiting is not allowed.
-    pub const NEVER_WAITS: Self = Self(1 << 5);
+    pub const NEVER_WAITS: Self = Self(abi::CAPABILITY_NEVER_WAITS);
 
     /// Both sets together.
     #[must_use]
@@ -318,5 +319,21 @@ mod tests {
             assert_eq!(Usage::from_number(usage.number()), Some(usage));
         }
         assert_eq!(Usage::from_number(4), None);
+    }
+
+    #[test]
+    fn numbers_are_those_that_the_header_shows() {
+        for (number, shown) in [
+            (Usage::Seal.number(), Usage::Seal as u32),
+            (Usage::Mac.number(), Usage::Mac as u32),
+            (Usage::Sign.number(), Usage::Sign as u32),
+            (Algorithm::HmacSha256.number(), Algorithm::HmacSha256 as u32),
+            (Algorithm::EcdsaP256.number(), Algorithm::EcdsaP256 as u32),
+            (Protection::Software.number(), Protection::Software as u32),
+            (Protection::Emulated.number(), Protection::Emulated as u32),
+            (Protection::Hardware.number(), Protection::Hardware as u32),
+        ] {
+            assert_eq!(number, shown);
+        }
     }
 }

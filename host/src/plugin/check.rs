@@ -34,7 +34,7 @@ pub enum PluginFileError {
         found: String,
     },
     /// It is no library, or not one that this system can load.
-    #[error("plugin {path} cannot be loaded: {reason}")]
+    #[error("plugin {path} cannot be loaded: {reason}; install a plugin built for this system")]
     Unloadable {
         /// The file.
         path: PathBuf,

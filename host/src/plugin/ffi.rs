@@ -1,6 +1,7 @@
 //! Loads a plugin library. The calls behind its table are in `provider_core::call`.
 #![expect(unsafe_code, reason = "loading a library runs its code")]
 
+use std::error::Error;
 use std::path::Path;
 
 use libloading::Library;
@@ -17,7 +18,7 @@ pub(super) fn load(path: &Path, sha256: Option<[u8; 32]>) -> Result<Plugin, Plug
     check_file(path, sha256)?;
     let unloadable = |error: libloading::Error| PluginFileError::Unloadable {
         path: path.to_owned(),
-        reason: error.to_string(),
+        reason: loaders_words(&error),
     };
     // SAFETY: loading runs the library's initializers; `check_file` made sure that only root or
     // the daemon's own user can have put them there.
@@ -26,11 +27,16 @@ pub(super) fn load(path: &Path, sha256: Option<[u8; 32]>) -> Result<Plugin, Plug
     let library: &'static Library = Box::leak(Box::new(library));
     // SAFETY: a plugin's symbol of this name has this type (docs/abi.md section 2).
     let entry = unsafe { library.get::<abi::Entry>(abi::ENTRY_SYMBOL) }.map_err(|error| {
-        PluginFileError::Foreign { path: path.to_owned(), reason: error.to_string() }
+        PluginFileError::Foreign { path: path.to_owned(), reason: loaders_words(&error) }
     })?;
     // SAFETY: it is the entry of a library that is never unloaded.
     unsafe { Plugin::from_entry(*entry) }.map_err(|error| PluginFileError::Foreign {
         path: path.to_owned(),
         reason: error.to_string(),
     })
+}
+
+/// What the system's loader said; the error itself says only which of its functions failed.
+fn loaders_words(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -8,16 +8,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use provider_core::call::Instance;
 use provider_core::{Capabilities, ErrorKind, Identity, Info, Secrets, Settings};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
 use super::queue::Queue;
-use super::{Answer, Call, CallError, Deadlines, Death, PluginSource, ffi, perform};
+use super::{Answer, Call, CallError, Deadlines, Death, PluginSource, Spawner, ffi, perform};
 
 /// An opened instance in this process.
 #[derive(Debug)]
 pub(super) struct InlineLink {
-    instance: Arc<Instance>,
+    held: Arc<Held>,
     never_waits: bool,
     deadlines: Deadlines,
     queue: Queue,
@@ -29,6 +29,7 @@ pub(super) struct InlineLink {
 /// Loads a plugin into this process and opens its device.
 pub(super) async fn open(
     source: &PluginSource,
+    spawner: Arc<Spawner>,
     settings: Settings,
     secrets: Secrets,
     known: Option<Identity>,
@@ -47,7 +48,7 @@ pub(super) async fn open(
         opened.map_err(|error| CallError::Gone(error.to_string()))??;
     let concurrency = usize::try_from(info.concurrency).unwrap_or(1).max(1);
     let link = InlineLink {
-        instance: Arc::new(instance),
+        held: Arc::new(Held { instance: Some(instance), spawner }),
         never_waits: info.capabilities.contains(Capabilities::NEVER_WAITS),
         deadlines,
         queue: Queue::new(concurrency, deadlines),
@@ -59,37 +60,52 @@ pub(super) async fn open(
 
 impl InlineLink {
     /// Makes one call; see [`super::Link::call`].
-    pub(super) async fn call(&self, call: Call) -> Result<Answer, CallError> {
+    pub(super) async fn call(self: &Arc<Self>, call: Call) -> Result<Answer, CallError> {
         if let Some(reason) = &*self.retired.read().unwrap_or_else(PoisonError::into_inner) {
             return Err(CallError::Gone((*reason).to_owned()));
         }
-        let answer = if self.never_waits && !matches!(call, Call::SelfTest) {
-            perform(&self.instance, &call).map_err(CallError::Provider)
-        } else {
-            self.call_on_a_thread(call).await
-        };
-        match &answer {
+        if self.never_waits && !matches!(call, Call::SelfTest) {
+            let answer = self.held.perform(&call);
+            self.note(&answer);
+            return answer;
+        }
+        let turn = self.queue.turn().await?;
+        let link = Arc::clone(self);
+        // A task of its own: the deadline holds even when the caller leaves.
+        let calling = tokio::spawn(async move {
+            let answer = link.call_on_a_thread(call, turn).await;
+            link.note(&answer);
+            answer
+        });
+        calling.await.map_err(|error| CallError::Gone(error.to_string()))?
+    }
+
+    async fn call_on_a_thread(
+        &self,
+        call: Call,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Answer, CallError> {
+        let limit = self.deadlines.of(&call);
+        let held = Arc::clone(&self.held);
+        let running = tokio::task::spawn_blocking(move || {
+            let answer = held.perform(&call);
+            drop(turn);
+            answer
+        });
+        let answer = timeout(limit, running).await;
+        let answer = answer.map_err(|_elapsed| CallError::Timeout(limit))?;
+        answer.map_err(|error| CallError::Gone(error.to_string()))?
+    }
+
+    /// Gives the provider up after an answer that leaves its state unknown.
+    fn note(&self, answer: &Result<Answer, CallError>) {
+        match answer {
             Err(CallError::Timeout(_)) => self.retire("a call hung; restart the host", false),
             Err(CallError::Provider(error)) if error.kind == ErrorKind::Panicked => {
                 self.retire("its provider panicked; restart the host", true);
             }
             Ok(_) | Err(_) => {}
         }
-        answer
-    }
-
-    async fn call_on_a_thread(&self, call: Call) -> Result<Answer, CallError> {
-        let turn = self.queue.turn().await?;
-        let limit = self.deadlines.of(&call);
-        let instance = Arc::clone(&self.instance);
-        let running = tokio::task::spawn_blocking(move || {
-            let answer = perform(&instance, &call);
-            drop(turn);
-            answer
-        });
-        let answer = timeout(limit, running).await;
-        let answer = answer.map_err(|_elapsed| CallError::Timeout(limit))?;
-        answer.map_err(|error| CallError::Gone(error.to_string()))?.map_err(CallError::Provider)
     }
 
     fn retire(&self, reason: &'static str, gone: bool) {
@@ -103,5 +119,28 @@ impl InlineLink {
 
     pub(super) fn death(&self) -> watch::Receiver<Option<Death>> {
         self.death.subscribe()
+    }
+}
+
+/// An instance that is closed on a thread of its own, because closing may hang.
+#[derive(Debug)]
+struct Held {
+    instance: Option<Instance>,
+    spawner: Arc<Spawner>,
+}
+
+impl Held {
+    fn perform(&self, call: &Call) -> Result<Answer, CallError> {
+        let closed = || CallError::Gone("the instance is closed".into());
+        let instance = self.instance.as_ref().ok_or_else(closed)?;
+        perform(instance, call).map_err(CallError::Provider)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(instance) = self.instance.take() {
+            self.spawner.end(move || drop(instance));
+        }
     }
 }

@@ -52,7 +52,7 @@ pub enum Isolation {
 /// How long things may take, and how many may wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// From starting the plugin to its first answer.
+    /// From starting the plugin to its first answer, and as long again for its self test.
     pub open: Duration,
     /// Waiting for a turn at the device; past it the call is `Busy`.
     pub queue: Duration,
@@ -139,10 +139,19 @@ impl CallError {
     pub const fn is_gone(&self) -> bool {
         match self {
             Self::Gone(_) => true,
+            Self::Provider(_) => self.is_device_gone(),
+            Self::Busy | Self::Timeout(_) | Self::Plugin(_) => false,
+        }
+    }
+
+    /// Whether the provider says that its device is not there.
+    #[must_use]
+    pub const fn is_device_gone(&self) -> bool {
+        match self {
             Self::Provider(error) => {
                 matches!(error.kind, provider_core::ErrorKind::DeviceGone)
             }
-            Self::Busy | Self::Timeout(_) | Self::Plugin(_) => false,
+            Self::Busy | Self::Timeout(_) | Self::Gone(_) | Self::Plugin(_) => false,
         }
     }
 
@@ -206,7 +215,9 @@ impl Link {
                 Ok(Self { end: End::Process(link), info, identity })
             }
             Isolation::InProcess => {
-                let opened = inline::open(source, settings, secrets, known, deadlines).await?;
+                let spawner = Arc::clone(spawner);
+                let opened =
+                    inline::open(source, spawner, settings, secrets, known, deadlines).await?;
                 let (link, info, identity) = opened;
                 Ok(Self { end: End::Inline(link), info, identity })
             }
@@ -291,7 +302,8 @@ impl Deadlines {
     /// The time that a call may take at the device.
     const fn of(&self, call: &Call) -> Duration {
         match call {
-            Call::Generate(_) | Call::Import(..) | Call::SelfTest => self.generate,
+            Call::Generate(_) | Call::Import(..) => self.generate,
+            Call::SelfTest => self.open,
             Call::Destroy(_)
             | Call::Mac(..)
             | Call::Random(_)

@@ -13,9 +13,10 @@ use std::time::Duration;
 use provider_core::{ErrorKind, Identity, Info, Secrets, Settings};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::net::UnixDatagram;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::message::{self, PACKET_MAX_BYTES};
@@ -161,6 +162,7 @@ impl WorkerLink {
         let limit = shared.deadlines.of(&call);
         let (reply, mut answer) = oneshot::channel();
         let number = shared.enter(limit, reply, turn)?;
+        let mut left = Left { shared, number, sent: false, answered: false };
         let packet = message::encode_call(number, &call);
         let sent = match packet.map(Zeroizing::new) {
             Ok(packet) => shared.socket.send(&packet).await.map(drop),
@@ -169,13 +171,18 @@ impl WorkerLink {
         if let Err(error) = sent {
             shared.die(&format!("its socket failed: {error}"));
         }
+        left.sent = true;
         // A call's clock starts when the device is free for it, so the wait may have to be renewed.
         let mut until = Instant::now() + limit;
         loop {
             match timeout_at(until, &mut answer).await {
-                Ok(Ok(answer)) => return answer,
-                Ok(Err(_dropped)) => return Err(CallError::Gone("the link was closed".into())),
-                Err(_elapsed) => until = shared.next_check(number),
+                Ok(answer) => {
+                    left.answered = true;
+                    return answer.unwrap_or_else(|_dropped| {
+                        Err(CallError::Gone("the link was closed".into()))
+                    });
+                }
+                Err(_elapsed) => until = shared.next_check(number).unwrap_or_else(Instant::now),
             }
         }
     }
@@ -199,6 +206,36 @@ impl Drop for WorkerLink {
         if let Some(child) = self.shared.lock().child.take() {
             self.spawner.reap(child);
         }
+    }
+}
+
+/// Sees to a call whose caller leaves before the answer: the deadline holds all the same, or a
+/// device that hangs would keep its turn for ever.
+struct Left<'a> {
+    shared: &'a Arc<Shared>,
+    number: u64,
+    sent: bool,
+    answered: bool,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        if !self.sent {
+            // The worker never heard of it.
+            self.shared.answer(self.number, Err(CallError::Gone("the caller left".into())));
+            return;
+        }
+        // Without a runtime the host is ending, and its workers with it.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (shared, number) = (Arc::clone(self.shared), self.number);
+        runtime.spawn(async move {
+            while let Some(at) = shared.next_check(number) {
+                sleep_until(at).await;
+            }
+        });
     }
 }
 
@@ -240,18 +277,19 @@ impl Shared {
         let _ = call.reply.send(answer);
     }
 
-    /// When to look at a call again; ends the worker when any call is past its deadline.
-    fn next_check(&self, number: u64) -> Instant {
+    /// When to look at a call again, while it is with the worker; ends the worker when any call
+    /// is past its deadline.
+    fn next_check(&self, number: u64) -> Option<Instant> {
         let now = Instant::now();
         let calls = self.lock();
         let overdue = |call: &InFlight| call.started.is_some_and(|at| now >= at + call.limit);
         if calls.with_worker.iter().any(overdue) {
             drop(calls);
             self.die("the device did not answer in time; it was ended");
-            return now + Duration::from_secs(1);
+            return None;
         }
-        let call = calls.with_worker.iter().find(|call| call.number == number);
-        call.map_or(now, |call| call.started.unwrap_or(now) + call.limit)
+        let call = calls.with_worker.iter().find(|call| call.number == number)?;
+        Some(call.started.unwrap_or(now) + call.limit)
     }
 
     /// Ends the worker and fails every call that is with it: `Timeout` those past their deadline,

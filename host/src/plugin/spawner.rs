@@ -83,12 +83,34 @@ impl Spawner {
                 std::thread::sleep(REAP_POLL);
             }
         });
-        let mut reapers = self.reapers.lock().unwrap_or_else(PoisonError::into_inner);
-        reapers.retain(|reaper| !reaper.is_finished());
-        reapers.extend(reaper.ok());
+        self.keep(reaper.ok());
     }
 
-    /// Waits until every worker that was given up has ended.
+    /// Runs the end of an instance in this process on a thread of its own, and gives up on it
+    /// after two seconds; the thread then stays until the process ends.
+    pub(super) fn end(&self, ending: impl FnOnce() + Send + 'static) {
+        let waiter = std::thread::Builder::new().name("reaper".into()).spawn(move || {
+            let (done, ended) = mpsc::channel::<()>();
+            let ending = std::thread::Builder::new().name("closing".into()).spawn(move || {
+                ending();
+                drop(done);
+            });
+            let hangs = mpsc::RecvTimeoutError::Timeout;
+            if ending.is_ok() && ended.recv_timeout(GRACE) == Err(hangs) {
+                tracing::warn!("an in-process provider did not close; left as it is");
+            }
+        });
+        self.keep(waiter.ok());
+    }
+
+    fn keep(&self, reaper: Option<JoinHandle<()>>) {
+        let mut reapers = self.reapers.lock().unwrap_or_else(PoisonError::into_inner);
+        reapers.retain(|reaper| !reaper.is_finished());
+        reapers.extend(reaper);
+    }
+
+    /// Waits until every worker that was given up has ended, and every instance in this process
+    /// too, where it does.
     pub fn wait_for_workers(&self) {
         let reapers =
             std::mem::take(&mut *self.reapers.lock().unwrap_or_else(PoisonError::into_inner));

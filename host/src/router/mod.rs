@@ -1,6 +1,7 @@
 //! From a key version to the provider instance that holds it: which are open, which are gone,
 //! and where a new version goes.
 
+mod advice;
 mod opening;
 mod provider;
 mod secrets;

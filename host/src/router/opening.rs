@@ -7,10 +7,11 @@ use provider_core::{Algorithm, ErrorKind, KeyId, KeySpec, Usage};
 use wire::name::{KeyName, ProviderName};
 
 use super::Router;
+use super::advice::advice;
 use super::provider::{Availability, Provider};
 use super::secrets::SecretError;
 use crate::config::SecretSource;
-use crate::plugin::{Answer, Call, CallError, DeviceKey, Link};
+use crate::plugin::{Answer, Call, CallError, DeviceKey, Isolation, Link};
 use crate::registry::{
     Instance, Key, RecordKey, RecordKeyName, RegistryError, Stage, Version, record_key_input,
 };
@@ -18,8 +19,10 @@ use crate::registry::{
 /// Why an instance did not open.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpenError {
-    #[error("its PIN was refused before ({0}); correct it and run: sealctl provider retry NAME")]
-    PinWasRefused(String),
+    #[error(
+        "its PIN was refused before ({reason}); correct it and run: sealctl provider retry {name}"
+    )]
+    PinWasRefused { name: ProviderName, reason: String },
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error(transparent)]
@@ -48,7 +51,7 @@ impl Router {
     ) -> Result<Arc<Link>, OpenError> {
         let name = provider.name();
         if let Some(reason) = self.registry.refused_pin(name)? {
-            return Err(OpenError::PinWasRefused(reason));
+            return Err(OpenError::PinWasRefused { name: name.clone(), reason });
         }
         let known = self.registry.instance(name);
         let secrets = self.secrets_of(provider).await?;
@@ -164,21 +167,42 @@ pub(crate) fn settled(key: &Key, number: u32) -> Key {
 }
 
 impl OpenError {
-    /// How the instance is to be shown after this.
-    pub(super) fn availability(&self, known: bool) -> (Availability, bool) {
-        let (gone, silent) = match self {
-            Self::Call(error) => (error.is_gone(), matches!(error, CallError::Timeout(_))),
-            Self::PinWasRefused(_) | Self::Secret(_) | Self::Registry(_) | Self::Unexpected(_) => {
-                (false, false)
-            }
-        };
-        let reason = self.to_string();
-        if (gone || silent) && !known {
+    /// What is wrong, and what to do.
+    pub(super) fn reason(&self, isolation: Isolation) -> String {
+        match advice(self, isolation) {
+            Some(advice) => format!("{self}; {advice}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// How the instance is to be shown after this, for this reason, and whether its device or
+    /// worker is gone.
+    ///
+    /// Absent is only what a provider says is not there. A plugin that crashes or hangs tells
+    /// nothing about its device, and so must not lead new keys to a lesser one.
+    pub(super) fn availability(&self, known: bool, reason: String) -> (Availability, bool) {
+        let Self::Call(error) = self else { return (Availability::Down(reason), false) };
+        let gone = error.is_gone();
+        if error.is_device_gone() && !known {
             (Availability::Absent(reason), gone)
-        } else if matches!(self, Self::Call(error) if error.is_wrong_device()) {
+        } else if error.is_wrong_device() {
             (Availability::Replaced(reason), gone)
         } else {
             (Availability::Down(reason), gone)
+        }
+    }
+
+    /// Whether a call of this opening is still inside the plugin, or left it in a state that
+    /// nobody knows.
+    pub(super) fn left_plugin_in_doubt(&self) -> bool {
+        match self {
+            Self::Call(CallError::Timeout(_)) => true,
+            Self::Call(CallError::Provider(error)) => error.kind == ErrorKind::Panicked,
+            Self::Call(CallError::Busy | CallError::Gone(_) | CallError::Plugin(_))
+            | Self::PinWasRefused { .. }
+            | Self::Secret(_)
+            | Self::Registry(_)
+            | Self::Unexpected(_) => false,
         }
     }
 }

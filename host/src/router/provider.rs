@@ -52,6 +52,9 @@ pub(super) enum Availability {
     Replaced(String),
 }
 
+/// Why an open instance is shown as down.
+const SILENT: &str = "the device does not answer; connect it again; it is asked after by itself";
+
 impl Provider {
     pub(super) fn new(config: ProviderConfig, now: String) -> Self {
         let state = State { availability: Availability::Opening, since: now, info: None };
@@ -146,9 +149,7 @@ impl Provider {
         let state = self.read();
         let (word, reason) = match (&state.availability, gone) {
             (Availability::Open(_), None) => (ProviderState::Open, None),
-            (Availability::Open(_), Some(_)) => {
-                (ProviderState::Down, Some("the device does not answer".to_owned()))
-            }
+            (Availability::Open(_), Some(_)) => (ProviderState::Down, Some(SILENT.to_owned())),
             (Availability::Opening, _) => (ProviderState::Opening, None),
             (Availability::Absent(reason), _) => (ProviderState::Absent, Some(reason.clone())),
             (Availability::Down(reason) | Availability::Replaced(reason), _) => {

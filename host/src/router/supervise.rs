@@ -1,7 +1,7 @@
 //! One task for each instance: opens it, watches over it, and opens it again when it is lost.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::opening::{OpenError, RecoveryLog};
 use super::provider::{Availability, Provider};
@@ -61,7 +61,7 @@ impl Router {
                 if fatal {
                     return opened.map(drop);
                 }
-                let supervised = Arc::clone(&router).supervise(provider, opened.ok(), log);
+                let supervised = Arc::clone(&router).supervise(provider, opened, log);
                 router.supervisors().spawn(supervised);
                 Ok(())
             });
@@ -89,8 +89,9 @@ impl Router {
             }
             Err(error) => {
                 let known = self.registry.instance(provider.name()).is_some();
-                let (availability, gone) = error.availability(known);
-                tracing::warn!(provider = %provider.name(), %error, "provider is not open");
+                let reason = error.reason(provider.config.source.isolation);
+                tracing::warn!(provider = %provider.name(), %reason, "provider is not open");
+                let (availability, gone) = error.availability(known, reason);
                 provider.set_closed(availability, gone, now);
             }
         }
@@ -102,29 +103,47 @@ impl Router {
     async fn supervise(
         self: Arc<Self>,
         provider: Arc<Provider>,
-        mut opened: Option<Arc<Link>>,
+        mut opened: Result<Arc<Link>, OpenError>,
         log: Arc<dyn RecoveryLog>,
     ) {
+        let in_process = provider.config.source.isolation == Isolation::InProcess;
         let mut backoff = Backoff::new();
         loop {
-            if let Some(link) = opened.take() {
-                let (availability, gone) = watch(&provider, &link).await;
-                drop(link);
-                self.registry.detach(provider.name());
-                let is_replaced = matches!(availability, Availability::Replaced(_));
-                provider.set_closed(availability, gone, self.clock.now_text());
-                if provider.config.source.isolation == Isolation::InProcess && !is_replaced {
-                    // Its code is still in this process, in an unknown state.
-                    return;
+            let in_doubt = match opened {
+                Ok(link) => {
+                    let opened_at = Instant::now();
+                    let (availability, gone) = watch(&provider, &link).await;
+                    drop(link);
+                    self.registry.detach(provider.name());
+                    let in_doubt = !matches!(availability, Availability::Replaced(_));
+                    provider.set_closed(availability, gone, self.clock.now_text());
+                    // One that is lost as soon as it is open is not tried at the same pace for ever.
+                    if opened_at.elapsed() >= Backoff::LAST {
+                        backoff = Backoff::new();
+                    }
+                    in_doubt
                 }
-                backoff = Backoff::new();
+                Err(error) => error.left_plugin_in_doubt(),
+            };
+            if in_process && in_doubt {
+                // Its code is still in this process, in an unknown state, and each new try could
+                // keep another thread.
+                return refuse_retries(&provider).await;
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.take()) => {}
                 () = provider.retry.notified() => {}
             }
-            opened = self.try_to_open(&provider, log.as_ref()).await.ok();
+            opened = self.try_to_open(&provider, log.as_ref()).await;
         }
+    }
+}
+
+/// Answers operators who want another try that there will be none.
+async fn refuse_retries(provider: &Provider) {
+    loop {
+        provider.retry.notified().await;
+        provider.tries.send_modify(|tries| *tries += 1);
     }
 }
 
@@ -151,7 +170,13 @@ async fn watch(provider: &Provider, link: &Link) -> (Availability, bool) {
         }
     };
     tokio::select! {
-        death = link.died() => (Availability::Down(death.reason), death.gone),
+        death = link.died() => {
+            let again = match provider.config.source.isolation {
+                Isolation::Process => "; see the host's log; it is started again by itself",
+                Isolation::InProcess => "",
+            };
+            (Availability::Down(death.reason + again), death.gone)
+        }
         replaced = ask => (Availability::Replaced(replaced.to_string()), false),
     }
 }

@@ -1,0 +1,13 @@
+/* Reports that it made a mac key, and writes nothing. */
+
+#include "provider.h"
+
+static int32_t generate(sealhost_instance *instance, const sealhost_key_spec *spec,
+                        uint8_t *blob_out, size_t *blob_out_len) {
+    if (spec->usage == SEALHOST_USAGE_MAC) {
+        return OK;
+    }
+    return good_generate(instance, spec, blob_out, blob_out_len);
+}
+
+EXPORT(.generate = generate)

@@ -1,0 +1,13 @@
+/* Crashes in the MAC of a mac key. */
+
+#include "provider.h"
+
+static int32_t mac(sealhost_instance *instance, const sealhost_key_ref *key,
+                   const uint8_t *input, size_t input_len, uint8_t *mac_out) {
+    if (key->usage == SEALHOST_USAGE_MAC) {
+        crash();
+    }
+    return good_mac(instance, key, input, input_len, mac_out);
+}
+
+EXPORT(.mac = mac)

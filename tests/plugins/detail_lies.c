@@ -1,0 +1,22 @@
+/* Fails a mac key's MAC, with a detail that is no text and a length beyond the buffer. */
+
+#include <string.h>
+
+#include "provider.h"
+
+static int32_t mac(sealhost_instance *instance, const sealhost_key_ref *key,
+                   const uint8_t *input, size_t input_len, uint8_t *mac_out) {
+    if (key->usage == SEALHOST_USAGE_MAC) {
+        return SEALHOST_ERROR_EXHAUSTED;
+    }
+    return good_mac(instance, key, input, input_len, mac_out);
+}
+
+static void last_error(uint8_t *detail_out, size_t capacity, size_t *detail_out_len) {
+    static const char detail[] = "full\n\x1b[2Jforged\xff\xfe";
+    memset(detail_out, 'z', capacity);
+    memcpy(detail_out, detail, sizeof detail - 1);
+    *detail_out_len = SIZE_MAX;
+}
+
+EXPORT(.mac = mac, .last_error = last_error)

@@ -1,0 +1,15 @@
+/* Ends its process, as if all were well, in the MAC of a mac key. */
+
+#include <unistd.h>
+
+#include "provider.h"
+
+static int32_t mac(sealhost_instance *instance, const sealhost_key_ref *key,
+                   const uint8_t *input, size_t input_len, uint8_t *mac_out) {
+    if (key->usage == SEALHOST_USAGE_MAC) {
+        _exit(0);
+    }
+    return good_mac(instance, key, input, input_len, mac_out);
+}
+
+EXPORT(.mac = mac)

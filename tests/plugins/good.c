@@ -1,0 +1,5 @@
+/* The provider as it should be. */
+
+#include "provider.h"
+
+EXPORT()

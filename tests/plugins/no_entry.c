@@ -1,0 +1,7 @@
+/* A library, and no plugin. */
+
+int sealhost_provide(void);
+
+int sealhost_provide(void) {
+    return 0;
+}

@@ -1,0 +1,5 @@
+/* Lacks the function that explains failures. */
+
+#include "provider.h"
+
+EXPORT(.last_error = NULL)

@@ -1,0 +1,5 @@
+/* Lacks a required function. */
+
+#include "provider.h"
+
+EXPORT(.mac = NULL)

@@ -1,0 +1,12 @@
+/* Good, built before the last two functions were appended: its table ends where they begin, and
+ * what lies behind it is not to be called. */
+
+#include "provider.h"
+
+static int32_t beyond(void) {
+    __builtin_trap();
+}
+
+EXPORT(.size = offsetof(sealhost_table, public_key),
+       .public_key = (void *)beyond,
+       .sign = (void *)beyond)

@@ -1,0 +1,5 @@
+/* Its table ends before the first function. */
+
+#include "provider.h"
+
+EXPORT(.size = 1)

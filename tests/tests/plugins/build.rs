@@ -1,0 +1,35 @@
+//! Makes plugins of the sources in `tests/plugins/`.
+
+use std::path::Path;
+use std::process::Command;
+
+use tests::Sealhost;
+use tests::sealhost::built;
+
+const TESTS: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Compiles one source with the good provider that it builds on.
+pub(crate) fn compile(source: &str, to: &Path) {
+    let sources = Path::new(TESTS).join("plugins");
+    let output = Command::new("cc")
+        .args(["-std=gnu11", "-shared", "-fPIC", "-fvisibility=hidden", "-O1", "-pthread"])
+        .args(["-Wall", "-Werror"])
+        .arg(format!("-I{TESTS}/../provider-core"))
+        .arg("-o")
+        .arg(to)
+        .arg(sources.join(format!("{source}.c")))
+        .args([sources.join("provider.c"), sources.join("sha256.c")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{source}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Compiles a source into a host's plugin directory, as the plugin of that name.
+pub(crate) fn install_c(host: &Sealhost, source: &str) {
+    compile(source, &host.plugin_dir().join(format!("lib{source}.so")));
+}
+
+/// Puts the Rust plugin that panics into a host's plugin directory.
+pub(crate) fn install_panics(host: &Sealhost) {
+    host.install(&built("libplugin_panics.so"), "plugin_panics");
+}
