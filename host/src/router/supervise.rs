@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::opening::{OpenError, RecoveryLog};
 use super::provider::{Availability, Provider};
 use super::{Backoff, Router, is_fatal};
-use crate::plugin::{Call, Isolation, Link};
+use crate::plugin::{Call, CallError, Isolation, Link};
 use crate::registry::RegistryError;
 
 /// Why the host does not start.
@@ -107,7 +107,7 @@ impl Router {
         let mut backoff = Backoff::new();
         loop {
             if let Some(link) = opened.take() {
-                let (availability, gone) = watch(&provider, &link).await;
+                let (availability, gone) = self.watch(&provider, &link, log.as_ref()).await;
                 drop(link);
                 self.registry.detach(provider.name());
                 let is_replaced = matches!(availability, Availability::Replaced(_));
@@ -125,32 +125,68 @@ impl Router {
             opened = self.try_to_open(&provider, log.as_ref()).await.ok();
         }
     }
-}
 
-/// Waits until a link is dead, or its device was replaced by another, and tells how the instance
-/// is to be shown then and whether it is gone. Meanwhile, whenever its device is gone, asks after
-/// it until it is back, so that the way back does not depend on anybody's request.
-async fn watch(provider: &Provider, link: &Link) -> (Availability, bool) {
-    let ask = async {
-        loop {
-            provider.doubt.notified().await;
-            let mut backoff = Backoff::new();
+    /// Waits until a link is dead, or its device was replaced by another or refuses its PIN, and
+    /// tells how the instance is to be shown then and whether it is gone. Meanwhile, whenever its device is gone,
+    /// asks after it until it is back and completes what was cut short, so that the way back does
+    /// not depend on anybody's request.
+    async fn watch(
+        &self,
+        provider: &Provider,
+        link: &Link,
+        log: &dyn RecoveryLog,
+    ) -> (Availability, bool) {
+        let ask = async {
             loop {
-                let outcome = link.call(Call::SelfTest).await;
-                provider.note(&outcome);
-                match outcome {
-                    Err(error) if error.is_wrong_device() => return error,
-                    Ok(_) | Err(_) => {}
+                provider.doubt.notified().await;
+                let mut backoff = Backoff::new();
+                loop {
+                    match self.ask_after(provider, link, log).await {
+                        Err(error) if error.is_wrong_device() => {
+                            return Availability::Replaced(error.to_string());
+                        }
+                        Err(error) if error.is_refused() => {
+                            return Availability::Down(error.to_string());
+                        }
+                        Ok(()) | Err(_) if provider.gone_for().is_none() => break,
+                        Ok(()) | Err(_) => {}
+                    }
+                    tokio::time::sleep(backoff.take().min(Duration::from_secs(1))).await;
                 }
-                if provider.gone_for().is_none() {
-                    break;
+            }
+        };
+        tokio::select! {
+            death = link.died() => (Availability::Down(death.reason), death.gone),
+            closed = ask => (closed, false),
+        }
+    }
+
+    /// Asks once whether a device is there; if so, completes what its loss cut short.
+    async fn ask_after(
+        &self,
+        provider: &Provider,
+        link: &Link,
+        log: &dyn RecoveryLog,
+    ) -> Result<(), CallError> {
+        let outcome = link.call(Call::SelfTest).await;
+        if outcome.is_ok() {
+            match self.complete_leftovers(provider.name(), link, log).await {
+                Ok(()) => {}
+                Err(OpenError::Call(error)) => {
+                    provider.note(&Err(error.clone()));
+                    return Err(error);
                 }
-                tokio::time::sleep(backoff.take().min(Duration::from_secs(1))).await;
+                Err(error) => {
+                    tracing::error!(provider = %provider.name(), %error, "a change stays unfinished");
+                }
             }
         }
-    };
-    tokio::select! {
-        death = link.died() => (Availability::Down(death.reason), death.gone),
-        replaced = ask => (Availability::Replaced(replaced.to_string()), false),
+        provider.note(&outcome);
+        if let Err(error) = &outcome
+            && let Err(error) = self.remember_refusal(provider, error)
+        {
+            tracing::error!(provider = %provider.name(), %error, "the refusal is not remembered");
+        }
+        outcome.map(drop)
     }
 }
