@@ -22,7 +22,6 @@ use wire::audit::{Counts, Kind, Outcome, Record};
 use wire::code::Code;
 use wire::name::{KeyName, ProviderName};
 
-use crate::changes::Changes;
 use crate::error::{Failure, HostError};
 use crate::metrics::Metrics;
 use crate::ops::{self, Job};
@@ -39,7 +38,6 @@ pub struct Host {
     pub(crate) rules: RuleBook,
     pub(crate) audit: Arc<AuditWriter>,
     pub(crate) metrics: Metrics,
-    pub(crate) changes: Changes,
     pub(crate) clock: Clock,
     pub(crate) started_at: String,
     /// Where this run's request ids begin.
@@ -82,7 +80,6 @@ impl Host {
             rules,
             audit,
             metrics: Metrics::new(),
-            changes: Changes::default(),
             started_at: clock.now_text(),
             clock,
             first_request,

@@ -179,10 +179,11 @@ pub(crate) fn exists(session: &Session, id: KeyId) -> Step<bool> {
     Ok(!session.find_objects(&template)?.is_empty())
 }
 
-/// Destroys every object of ours with an id. Those of others, told by their label, stay: an edited
-/// registry must not make us destroy another program's key.
-pub(crate) fn destroy_ours(session: &Session, id: KeyId) -> Step<()> {
+/// Destroys every object of ours with an id, and returns how many there were. Those of others,
+/// told by their label, stay: an edited registry must not make us destroy another program's key.
+pub(crate) fn destroy_ours(session: &Session, id: KeyId) -> Step<usize> {
     let template = [Attribute::Token(true), Attribute::Id(id.0.to_vec())];
+    let mut destroyed = 0_usize;
     for handle in session.find_objects(&template)? {
         let attributes = session.get_attributes(handle, &[AttributeType::Label])?;
         let ours = attributes.iter().any(|attribute| {
@@ -190,9 +191,10 @@ pub(crate) fn destroy_ours(session: &Session, id: KeyId) -> Step<()> {
         });
         if ours {
             session.destroy_object(handle)?;
+            destroyed = destroyed.saturating_add(1);
         }
     }
-    Ok(())
+    Ok(destroyed)
 }
 
 /// The ids of all identity markers of the token, in ascending order.

@@ -305,24 +305,7 @@ impl Sealhost {
     /// # Errors
     /// The status with which it ended; its log says why.
     pub fn try_start(&mut self) -> Result<(), ExitStatus> {
-        assert!(self.child.is_none(), "it is running already");
-        let notify_path = self.dir().join("notify.sock");
-        let _absent_at_first = fs::remove_file(&notify_path);
-        let notify = UnixDatagram::bind(&notify_path).unwrap();
-        notify.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        let log =
-            fs::File::options().create(true).append(true).open(self.dir().join("log")).unwrap();
-        let mut child = Command::new(built("sealhost"))
-            .arg("--config")
-            .arg(self.config_path())
-            .args(["--log", "debug"])
-            .env("NOTIFY_SOCKET", &notify_path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .process_group(0)
-            .spawn()
-            .unwrap();
+        let (mut child, notify) = self.spawn();
         let patience = std::time::Instant::now() + START_TIMEOUT;
         let mut message = [0; 4096];
         loop {
@@ -338,6 +321,36 @@ impl Sealhost {
             }
             assert!(std::time::Instant::now() < patience, "not ready in time:\n{}", self.log());
         }
+    }
+
+    /// Starts it and kills it after a while, wherever it then is.
+    pub fn start_and_kill(&mut self, after: Duration) {
+        let (mut child, _notify) = self.spawn();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn spawn(&self) -> (Child, UnixDatagram) {
+        assert!(self.child.is_none(), "it is running already");
+        let notify_path = self.dir().join("notify.sock");
+        let _absent_at_first = fs::remove_file(&notify_path);
+        let notify = UnixDatagram::bind(&notify_path).unwrap();
+        notify.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let log =
+            fs::File::options().create(true).append(true).open(self.dir().join("log")).unwrap();
+        let child = Command::new(built("sealhost"))
+            .arg("--config")
+            .arg(self.config_path())
+            .args(["--log", "debug"])
+            .env("NOTIFY_SOCKET", &notify_path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        (child, notify)
     }
 
     /// Asks it to stop, and waits for its end.

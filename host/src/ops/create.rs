@@ -17,7 +17,7 @@ pub(super) async fn create(
     request: &CreateRequest,
     used: &mut Used,
 ) -> Result<Reply, HostError> {
-    let _change = job.host.changes.of(name).await;
+    let _change = job.host.router.changes().of(name).await;
     let before = settle(job, name).await?;
     if before.as_ref().is_some_and(|key| key.exists()) {
         return Err(Failure::Conflict("a key of this name exists".into()).into());

@@ -21,7 +21,7 @@ pub(super) async fn destroy(
         let detail = "confirm must repeat the key's name: ?confirm=NAME";
         return Err(Failure::Decode(Fault::new(Code::Invalid, detail)).into());
     }
-    let _change = job.host.changes.of(name).await;
+    let _change = job.host.router.changes().of(name).await;
     let key = settle(job, name).await?.filter(|key| key.exists());
     let key = key.ok_or(Failure::NotFound("there is no such key"))?;
 

@@ -21,7 +21,7 @@ pub(super) async fn import(
     request: &ImportRequest,
     used: &mut Used,
 ) -> Result<Reply, HostError> {
-    let _change = job.host.changes.of(name).await;
+    let _change = job.host.router.changes().of(name).await;
     let before = settle(job, name).await?;
     let living = before.as_ref().filter(|key| key.exists());
     let terms = match (living, request.new_version.unwrap_or(false)) {

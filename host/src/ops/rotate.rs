@@ -14,7 +14,7 @@ pub(super) async fn rotate(
     name: &KeyName,
     used: &mut Used,
 ) -> Result<Reply, HostError> {
-    let _change = job.host.changes.of(name).await;
+    let _change = job.host.router.changes().of(name).await;
     let key = settle(job, name).await?.filter(|key| key.exists());
     let key = key.ok_or(Failure::NotFound("there is no such key"))?;
     let terms = key.terms.clone();

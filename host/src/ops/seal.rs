@@ -87,7 +87,7 @@ async fn fallback_version(
     if let Some(number) = working_fallback(job, key) {
         return Ok((Arc::clone(key), number));
     }
-    let _change = job.host.changes.of(&key.name).await;
+    let _change = job.host.router.changes().of(&key.name).await;
     // Somebody else may have made it while we waited.
     // An earlier change that the gone provider cut short can wait for it; this one cannot.
     let key = match settle(job, &key.name).await {

@@ -39,7 +39,7 @@ pub(super) struct NewVersion<'a> {
 ///
 /// # Errors
 /// Those of registry and provider. After a definite refusal nothing is left; after a timeout or
-/// a lost worker the announcement stays until the provider is back and is then undone.
+/// a lost device the announcement stays until the provider is back and is then undone.
 pub(super) async fn make_version(
     job: &Job<'_>,
     new: NewVersion<'_>,
@@ -114,20 +114,19 @@ pub(super) async fn make_version(
 /// at work on it.
 ///
 /// # Errors
-/// `Conflict` when something unfinished remains, because its provider is not there.
+/// `Unavailable` when something unfinished remains, because its provider is not there.
 pub(super) async fn settle(job: &Job<'_>, name: &KeyName) -> Result<Option<Arc<Key>>, HostError> {
     let mut key = job.host.registry.key(name);
     while let Some(current) = key.clone() {
-        let unfinished =
-            |version: &&Version| matches!(version.stage, Stage::Creating | Stage::Destroying);
-        let Some(version) = current.versions.iter().find(unfinished) else { break };
+        let unfinished = current.versions.iter().find(|version| version.is_unfinished());
+        let Some(version) = unfinished else { break };
         let usage = current.terms.usage;
         if job.host.router.call(version, usage, Call::Destroy).await.is_err() {
             let waits = format!(
                 "an earlier change of the key waits for provider {} to come back",
                 version.provider
             );
-            return Err(HostError::from(Failure::Conflict(waits)).at(&version.provider));
+            return Err(HostError::from(Failure::Unavailable(waits)).at(&version.provider));
         }
         let after = settled(&current, version.number);
         key = write_or_remove(job, Some(current), after).await?;

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use provider_core::{
-    Identity, Info, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey, SecretBytes, Secrets,
-    Settings, Signature, Usage,
+    ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey, SecretBytes,
+    Secrets, Settings, Signature, Usage,
 };
 
 pub use check::PluginFileError;
@@ -137,32 +137,32 @@ impl CallError {
     /// Whether it says that the device or its worker is not there, as opposed to refusing.
     #[must_use]
     pub const fn is_gone(&self) -> bool {
-        match self {
-            Self::Gone(_) => true,
-            Self::Provider(_) => self.is_device_gone(),
-            Self::Busy | Self::Timeout(_) | Self::Plugin(_) => false,
-        }
+        matches!(self, Self::Gone(_)) || matches!(self.kind(), Some(ErrorKind::DeviceGone))
     }
 
     /// Whether the provider says that its device is not there.
     #[must_use]
     pub const fn is_device_gone(&self) -> bool {
-        match self {
-            Self::Provider(error) => {
-                matches!(error.kind, provider_core::ErrorKind::DeviceGone)
-            }
-            Self::Busy | Self::Timeout(_) | Self::Gone(_) | Self::Plugin(_) => false,
-        }
+        matches!(self.kind(), Some(ErrorKind::DeviceGone))
     }
 
     /// Whether it says that another device is in the place of the one that is recorded.
     #[must_use]
     pub const fn is_wrong_device(&self) -> bool {
+        matches!(self.kind(), Some(ErrorKind::WrongDevice))
+    }
+
+    /// Whether it says that the device refused our PIN or password.
+    #[must_use]
+    pub const fn is_refused(&self) -> bool {
+        matches!(self.kind(), Some(ErrorKind::DeviceAuth))
+    }
+
+    /// What the provider said, if it was asked.
+    const fn kind(&self) -> Option<ErrorKind> {
         match self {
-            Self::Provider(error) => {
-                matches!(error.kind, provider_core::ErrorKind::WrongDevice)
-            }
-            Self::Busy | Self::Timeout(_) | Self::Gone(_) | Self::Plugin(_) => false,
+            Self::Provider(error) => Some(error.kind),
+            Self::Busy | Self::Timeout(_) | Self::Gone(_) | Self::Plugin(_) => None,
         }
     }
 }

@@ -142,13 +142,11 @@ impl Registry {
         self.model().instances.get(name).cloned()
     }
 
-    /// Versions of an instance that a crash left half made or half destroyed.
+    /// Versions of an instance that are half made or half destroyed.
     #[must_use]
     pub fn leftovers(&self, provider: &ProviderName) -> Vec<(KeyName, Version)> {
-        let unfinished = |version: &&Version| {
-            version.provider == *provider
-                && matches!(version.stage, Stage::Creating | Stage::Destroying)
-        };
+        let unfinished =
+            |version: &&Version| version.provider == *provider && version.is_unfinished();
         let model = self.model();
         let of_key = |key: &Arc<Key>| {
             let versions: Vec<_> = key.versions.iter().filter(unfinished).cloned().collect();

@@ -179,6 +179,12 @@ impl Version {
         self.number == other.number && self.stage == other.stage && self.blob == other.blob
     }
 
+    /// Whether it is being made or being destroyed, so that its device may or may not have it.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self.stage, Stage::Creating | Stage::Destroying)
+    }
+
     /// Whether it can be used.
     #[must_use]
     pub fn is_live(&self) -> bool {

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use wire::api::ProviderStatus;
 use wire::name::ProviderName;
 
+use crate::changes::Changes;
 use crate::config::{ProviderConfig, Selection};
 use crate::error::{Failure, HostError};
 use crate::plugin::{Answer, Call, DeviceKey, Spawner};
@@ -32,6 +33,7 @@ pub use supervise::StartError;
 pub struct Router {
     providers: BTreeMap<ProviderName, Arc<Provider>>,
     selection: Selection,
+    changes: Changes,
     registry: Arc<Registry>,
     spawner: Arc<Spawner>,
     clock: daemon::clock::Clock,
@@ -55,14 +57,19 @@ impl Router {
             .into_iter()
             .map(|config| (config.name.clone(), Arc::new(Provider::new(config, clock.now_text()))))
             .collect();
-        let supervisors = Mutex::default();
-        Self { providers, selection, registry, spawner, clock, state_dir, supervisors }
+        let (supervisors, changes) = (Mutex::default(), Changes::default());
+        Self { providers, selection, changes, registry, spawner, clock, state_dir, supervisors }
     }
 
     /// The least protection of a new key version, and how long a fallback waits.
     #[must_use]
     pub const fn selection(&self) -> &Selection {
         &self.selection
+    }
+
+    /// The locks of keys that are being changed.
+    pub(crate) const fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// Makes a call with a key version at the instance that holds it.

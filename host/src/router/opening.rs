@@ -83,16 +83,14 @@ impl Router {
     }
 
     /// A refused PIN is not tried again until an operator says so: tokens lock after a few.
-    fn remember_refusal(&self, provider: &Provider, error: &CallError) -> Result<(), OpenError> {
-        let refused = match error {
-            CallError::Provider(error) => error.kind == ErrorKind::DeviceAuth,
-            CallError::Busy | CallError::Timeout(_) | CallError::Gone(_) | CallError::Plugin(_) => {
-                false
-            }
-        };
+    pub(super) fn remember_refusal(
+        &self,
+        provider: &Provider,
+        error: &CallError,
+    ) -> Result<(), OpenError> {
         let has_pin =
             provider.config.secrets.iter().any(|(_, source)| *source != SecretSource::Generated);
-        if refused && has_pin {
+        if error.is_refused() && has_pin {
             let reason = format!("{}: {error}", self.clock.now_text());
             self.registry.set_refused_pin(provider.name(), Some(&reason))?;
         }
@@ -128,15 +126,19 @@ impl Router {
         Ok(RecordKey::from_device_mac(mac.expose()))
     }
 
-    /// Undoes versions that were being made, and completes destructions, that a crash cut short.
-    async fn complete_leftovers(
+    /// Undoes versions that were being made, and completes destructions, that were cut short by a
+    /// crash or by the loss of the device. What somebody is still at work on is waited for.
+    pub(super) async fn complete_leftovers(
         &self,
         name: &ProviderName,
         link: &Link,
         log: &dyn RecoveryLog,
     ) -> Result<(), OpenError> {
-        for (key_name, version) in self.registry.leftovers(name) {
+        for (key_name, found) in self.registry.leftovers(name) {
+            let _change = self.changes.of(&key_name).await;
             let Some(key) = self.registry.key(&key_name) else { continue };
+            let left = |version: &&Version| version.is_unfinished() && version.id == found.id;
+            let Some(version) = key.versions.iter().find(left).cloned() else { continue };
             let device_key = DeviceKey {
                 usage: crate::convert::usage(key.terms.usage),
                 id: version.id,

@@ -21,7 +21,8 @@ pub struct Provider {
     state: RwLock<State>,
     /// Since when its device or worker is gone; `None` while it works or only refuses.
     gone_since: Mutex<Option<Instant>>,
-    /// Told when the device of an open link is gone or another one, so that somebody asks after it.
+    /// Told when the device of an open link is gone, another one, or refuses us, so that somebody
+    /// asks after it.
     pub(super) doubt: Notify,
     /// Told when an operator wants another try now.
     pub(super) retry: Notify,
@@ -226,6 +227,14 @@ impl Provider {
         self.write().availability = Availability::Down("the host is stopping".into());
     }
 
+    /// Waits until the first try at opening it has ended, or should have.
+    pub(super) async fn first_try(&self) {
+        let mut tries = self.tries.subscribe();
+        let ended = tries.wait_for(|tries| *tries > 0);
+        // Whoever needs it finds out how the try ended.
+        let _ = tokio::time::timeout(self.config.deadlines.open, ended).await;
+    }
+
     /// Waits until a try at opening that began after now has ended, or it is open.
     pub(super) async fn try_again(&self) {
         if matches!(self.read().availability, Availability::Open(_)) {
@@ -248,7 +257,7 @@ impl Provider {
             Ok(_) => self.note_alive(),
             Err(CallError::Provider(error)) => {
                 self.note_alive();
-                if error.kind == ErrorKind::WrongDevice {
+                if matches!(error.kind, ErrorKind::WrongDevice | ErrorKind::DeviceAuth) {
                     self.doubt.notify_one();
                 }
             }

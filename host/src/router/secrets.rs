@@ -115,6 +115,9 @@ impl Router {
                     provider: version.provider.clone(),
                 });
             }
+            if let Some(opener) = self.providers.get(&version.provider) {
+                opener.first_try().await;
+            }
         }
         let context = wire::context::EncryptionContext::default();
         let opened = unwrap_envelope(self, &key, &envelope)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::opening::{OpenError, RecoveryLog};
 use super::provider::{Availability, Provider};
 use super::{Backoff, Router, is_fatal};
-use crate::plugin::{Call, Isolation, Link};
+use crate::plugin::{Call, CallError, Isolation, Link};
 use crate::registry::RegistryError;
 
 /// Why the host does not start.
@@ -112,7 +112,7 @@ impl Router {
             let in_doubt = match opened {
                 Ok(link) => {
                     let opened_at = Instant::now();
-                    let (availability, gone) = watch(&provider, &link).await;
+                    let (availability, gone) = self.watch(&provider, &link, log.as_ref()).await;
                     drop(link);
                     self.registry.detach(provider.name());
                     let in_doubt = !matches!(availability, Availability::Replaced(_));
@@ -137,6 +137,76 @@ impl Router {
             opened = self.try_to_open(&provider, log.as_ref()).await;
         }
     }
+
+    /// Waits until a link is dead, or its device was replaced by another or refuses its PIN, and
+    /// tells how the instance is to be shown then and whether it is gone. Meanwhile, whenever its device is gone,
+    /// asks after it until it is back and completes what was cut short, so that the way back does
+    /// not depend on anybody's request.
+    async fn watch(
+        &self,
+        provider: &Provider,
+        link: &Link,
+        log: &dyn RecoveryLog,
+    ) -> (Availability, bool) {
+        let ask = async {
+            loop {
+                provider.doubt.notified().await;
+                let mut backoff = Backoff::new();
+                loop {
+                    match self.ask_after(provider, link, log).await {
+                        Err(error) if error.is_wrong_device() => {
+                            return Availability::Replaced(error.to_string());
+                        }
+                        Err(error) if error.is_refused() => {
+                            return Availability::Down(error.to_string());
+                        }
+                        Ok(()) | Err(_) if provider.gone_for().is_none() => break,
+                        Ok(()) | Err(_) => {}
+                    }
+                    tokio::time::sleep(backoff.take().min(Duration::from_secs(1))).await;
+                }
+            }
+        };
+        tokio::select! {
+            death = link.died() => {
+                let again = match provider.config.source.isolation {
+                    Isolation::Process => "; see the host's log; it is started again by itself",
+                    Isolation::InProcess => "",
+                };
+                (Availability::Down(death.reason + again), death.gone)
+            }
+            closed = ask => (closed, false),
+        }
+    }
+
+    /// Asks once whether a device is there; if so, completes what its loss cut short.
+    async fn ask_after(
+        &self,
+        provider: &Provider,
+        link: &Link,
+        log: &dyn RecoveryLog,
+    ) -> Result<(), CallError> {
+        let outcome = link.call(Call::SelfTest).await;
+        if outcome.is_ok() {
+            match self.complete_leftovers(provider.name(), link, log).await {
+                Ok(()) => {}
+                Err(OpenError::Call(error)) => {
+                    provider.note(&Err(error.clone()));
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::error!(provider = %provider.name(), %error, "a change stays unfinished");
+                }
+            }
+        }
+        provider.note(&outcome);
+        if let Err(error) = &outcome
+            && let Err(error) = self.remember_refusal(provider, error)
+        {
+            tracing::error!(provider = %provider.name(), %error, "the refusal is not remembered");
+        }
+        outcome.map(drop)
+    }
 }
 
 /// Answers operators who want another try that there will be none.
@@ -144,39 +214,5 @@ async fn refuse_retries(provider: &Provider) {
     loop {
         provider.retry.notified().await;
         provider.tries.send_modify(|tries| *tries += 1);
-    }
-}
-
-/// Waits until a link is dead, or its device was replaced by another, and tells how the instance
-/// is to be shown then and whether it is gone. Meanwhile, whenever its device is gone, asks after
-/// it until it is back, so that the way back does not depend on anybody's request.
-async fn watch(provider: &Provider, link: &Link) -> (Availability, bool) {
-    let ask = async {
-        loop {
-            provider.doubt.notified().await;
-            let mut backoff = Backoff::new();
-            loop {
-                let outcome = link.call(Call::SelfTest).await;
-                provider.note(&outcome);
-                match outcome {
-                    Err(error) if error.is_wrong_device() => return error,
-                    Ok(_) | Err(_) => {}
-                }
-                if provider.gone_for().is_none() {
-                    break;
-                }
-                tokio::time::sleep(backoff.take().min(Duration::from_secs(1))).await;
-            }
-        }
-    };
-    tokio::select! {
-        death = link.died() => {
-            let again = match provider.config.source.isolation {
-                Isolation::Process => "; see the host's log; it is started again by itself",
-                Isolation::InProcess => "",
-            };
-            (Availability::Down(death.reason + again), death.gone)
-        }
-        replaced = ask => (Availability::Replaced(replaced.to_string()), false),
     }
 }

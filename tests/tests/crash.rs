@@ -1,0 +1,498 @@
+//! The host killed at random moments while clients create, import, rotate and destroy: what was
+//! answered holds, what was not is wholly there or wholly absent, and no device keeps more than
+//! the registry knows.
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "integration tests, and what they share"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
+use cryptoki::session::UserType;
+use cryptoki::types::AuthPin;
+use serde_json::{Value, json};
+use swtpm_fixtures::{SoftHsm, Swtpm};
+use tests::{Response, Sealhost, Setup, b64, http};
+use wire::audit::{Kind, Verifier};
+
+/// Clients at work at a time, each on keys of its own.
+const CLIENTS: usize = 4;
+/// Keys of a client; with so many it destroys before it makes another.
+const KEYS_MAX: usize = 5;
+/// Objects that the provider keeps for itself: its identity marker and its internal key.
+const OWN_OBJECTS: usize = 2;
+
+/// Where the process that counts finds the token store.
+const STORE: &str = "SEALHOST_TEST_STORE";
+
+/// Counts the objects that have an id, as every one has that the host asked for. What has none is
+/// a shell without a key: SoftHSM makes an object in several writes, and leaves the first of them
+/// when it is killed in between, as a token of its own hardware would not.
+///
+/// The module takes its configuration from the environment, so a process of its own counts. It is
+/// asked again when it sees no token: the module writes its files in place, and another process
+/// may look between two writes.
+fn objects(hsm: &SoftHsm) -> usize {
+    let mut complaints = String::new();
+    for _ in 0..5 {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "token_without_a_host_has_no_objects", "--nocapture"])
+            .env(STORE, hsm.directory())
+            .env("SOFTHSM2_CONF", hsm.conf_path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        if let Some((_, count)) = said.lines().find_map(|line| line.split_once("objects: ")) {
+            return count.parse().unwrap();
+        }
+        complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    }
+    panic!("{complaints}");
+}
+
+fn count_objects(hsm: &SoftHsm) -> usize {
+    let pkcs11 = Pkcs11::new(hsm.module_path()).unwrap();
+    pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
+    let slot = pkcs11.get_slots_with_initialized_token().unwrap()[0];
+    let session = pkcs11.open_ro_session(slot).unwrap();
+    session.login(UserType::User, Some(&AuthPin::new("1234".into()))).unwrap();
+    let has_id = |object: &ObjectHandle| {
+        // Reading an id that was never written is an error of the module.
+        let id = session.get_attributes(*object, &[AttributeType::Id]);
+        id.is_ok_and(|id| matches!(id.as_slice(), [Attribute::Id(id)] if id.len() == 16))
+    };
+    session.find_objects(&[]).unwrap().iter().filter(|object| has_id(object)).count()
+}
+
+/// Marsaglia's xorshift: all that is needed, and the same on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let seed = u64::try_from(now.as_nanos() & u128::from(u64::MAX)).unwrap() | 1;
+        println!("seed {seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(limit).unwrap()).unwrap()
+    }
+
+    fn split(&mut self) -> Self {
+        self.below(2);
+        Self(self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    fn millis(&mut self, limit: usize) -> Duration {
+        Duration::from_micros(u64::try_from(self.below(limit * 1000)).unwrap())
+    }
+}
+
+/// A change of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Change {
+    Make,
+    Rotate,
+    Destroy,
+}
+
+/// A key as its client knows it: from answers only.
+#[derive(Debug)]
+struct Known {
+    provider: &'static str,
+    usage: &'static str,
+    versions: usize,
+    destroyed: bool,
+    /// What its versions sealed, and the MAC or public key of its first version.
+    envelopes: Vec<String>,
+    first: Option<String>,
+}
+
+/// One client over all rounds.
+struct Client {
+    name: String,
+    dice: Dice,
+    providers: &'static [&'static str],
+    made: usize,
+    keys: BTreeMap<String, Known>,
+    /// The change that was not answered in this round.
+    pending: Option<(String, Change)>,
+}
+
+/// What a whole run did.
+#[derive(Default, Debug)]
+struct Tally {
+    kills: usize,
+    answered: usize,
+    /// Unanswered changes that were found done, and undone.
+    done: usize,
+    undone: usize,
+}
+
+/// No answer: the host is gone.
+struct Killed;
+
+impl Client {
+    fn new(number: usize, dice: Dice, providers: &'static [&'static str]) -> Self {
+        let name = format!("c{number}");
+        Self { name, dice, providers, made: 0, keys: BTreeMap::new(), pending: None }
+    }
+
+    /// Makes requests until one is not answered.
+    fn work(&mut self, socket: &Path) -> usize {
+        let mut answered = 0;
+        while self.step(socket).is_ok() {
+            answered += 1;
+        }
+        answered
+    }
+
+    fn step(&mut self, socket: &Path) -> Result<(), Killed> {
+        let living: Vec<String> = self
+            .keys
+            .iter()
+            .filter(|(_, key)| !key.destroyed)
+            .map(|(name, _)| name.clone())
+            .collect();
+        let change = match self.dice.below(8) {
+            _ if living.is_empty() => Change::Make,
+            _ if living.len() > KEYS_MAX => Change::Destroy,
+            0..=3 => Change::Make,
+            4 | 5 => Change::Rotate,
+            _ => Change::Destroy,
+        };
+        let name = match change {
+            Change::Make => {
+                self.made += 1;
+                format!("{}-{}", self.name, self.made)
+            }
+            Change::Rotate | Change::Destroy => living[self.dice.below(living.len())].clone(),
+        };
+        self.pending = Some((name.clone(), change));
+        match change {
+            Change::Make => self.make(socket, &name)?,
+            Change::Rotate => {
+                let target = format!("/v1/keys/{name}/rotate");
+                ask(socket, "POST", &target, &json!({}))?.done();
+                self.keys.get_mut(&name).unwrap().versions += 1;
+            }
+            Change::Destroy => {
+                let target = format!("/v1/keys/{name}?confirm={name}");
+                ask(socket, "DELETE", &target, &Value::Null)?.done();
+                self.keys.get_mut(&name).unwrap().destroyed = true;
+            }
+        }
+        self.pending = None;
+        if let Some(key) = self.keys.get_mut(&name)
+            && !key.destroyed
+        {
+            key.use_once(socket, &name)?;
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, socket: &Path, name: &str) -> Result<(), Killed> {
+        let provider = self.providers[self.dice.below(self.providers.len())];
+        let usage = ["seal", "mac", "sign", "import"][self.dice.below(4)];
+        // Known from here on, so that the check after the kill knows what to look for.
+        let key = Known {
+            provider,
+            usage: if usage == "import" { "mac" } else { usage },
+            versions: 1,
+            destroyed: false,
+            envelopes: Vec::new(),
+            first: None,
+        };
+        let key = self.keys.entry(name.to_owned()).or_insert(key);
+        let (target, body) = if usage == "import" {
+            let body = json!({"usage": "mac", "key": b64(name), "providers": [provider]});
+            (format!("/v1/keys/{name}/import"), body)
+        } else {
+            (format!("/v1/keys/{name}"), json!({"usage": usage, "providers": [provider]}))
+        };
+        if usage == "import" {
+            key.first = Some(mac_of(name));
+        }
+        ask(socket, "POST", &target, &body)?.done();
+        Ok(())
+    }
+
+    /// Looks at every key after a restart and settles what was not answered.
+    fn check(&mut self, host: &Sealhost, tally: &mut Tally) {
+        let pending = self.pending.take();
+        let names: Vec<_> = self.keys.keys().cloned().collect();
+        for name in names {
+            let change = pending.as_ref().filter(|(of, _)| *of == name).map(|(_, change)| *change);
+            let record = host.get(&format!("/v1/keys/{name}"));
+            if change == Some(Change::Make) && record.status == 404 {
+                tally.undone += 1;
+                self.keys.remove(&name);
+                continue;
+            }
+            let key = self.keys.get_mut(&name).unwrap();
+            let states = states_of(&record.ok());
+            match change {
+                None => {}
+                Some(Change::Make) => tally.done += 1,
+                Some(Change::Rotate) if states.len() > key.versions => {
+                    tally.done += 1;
+                    key.versions += 1;
+                }
+                Some(Change::Destroy) if states.iter().all(|state| state == "destroyed") => {
+                    tally.done += 1;
+                    key.destroyed = true;
+                }
+                Some(Change::Rotate | Change::Destroy) => tally.undone += 1,
+            }
+            assert_eq!(states, key.expected_states(), "{name}: {key:?}, unanswered: {change:?}");
+            key.check(host, &name);
+        }
+    }
+}
+
+impl Known {
+    fn expected_states(&self) -> Vec<String> {
+        let mut states =
+            vec![if self.destroyed { "destroyed" } else { "decrypt-only" }; self.versions];
+        if !self.destroyed {
+            *states.last_mut().unwrap() = "active";
+        }
+        states.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Seals once, or keeps what tells the first version from others.
+    fn use_once(&mut self, socket: &Path, name: &str) -> Result<(), Killed> {
+        if self.usage == "seal" {
+            let body = json!({"plaintext": b64(name)});
+            let sealed = ask(socket, "POST", &format!("/v1/keys/{name}/seal"), &body)?;
+            self.envelopes.push(sealed.text("sealed"));
+        } else if self.first.is_none() && self.versions == 1 {
+            self.first = Some(first_of(self.usage, name, |method, target, body| {
+                ask(socket, method, target, body)
+            })?);
+        }
+        Ok(())
+    }
+
+    /// The key does what it did before; a destroyed one does nothing.
+    fn check(&mut self, host: &Sealhost, name: &str) {
+        let send = |method: &str, target: &str, body: &Value| {
+            let body = if body.is_null() { String::new() } else { body.to_string() };
+            Ok::<_, Killed>(http::request(&host.socket(), method, target, body.as_bytes()))
+        };
+        if self.destroyed {
+            if let Some(sealed) = self.envelopes.pop() {
+                host.unseal(name, &sealed).problem(404, "not_found");
+            }
+            return;
+        }
+        for sealed in &self.envelopes {
+            assert_eq!(host.unseal(name, sealed).text("plaintext"), b64(name));
+        }
+        match &self.first {
+            Some(first) => {
+                let Ok(now) = first_of(self.usage, name, send) else { panic!("no answer") };
+                assert_eq!(*first, now, "{name} is another key than before");
+            }
+            None => drop(self.use_once(&host.socket(), name)),
+        }
+        if self.usage == "seal" {
+            let sealed = host.seal(name, name);
+            assert_eq!(host.unseal(name, &sealed).text("plaintext"), b64(name));
+        }
+    }
+}
+
+/// HMAC-SHA256 over `x` with the key's name as the key.
+fn mac_of(name: &str) -> String {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, name.as_bytes());
+    b64(aws_lc_rs::hmac::sign(&key, b"x"))
+}
+
+/// What tells the first version of a mac or sign key from any other key.
+fn first_of(
+    usage: &str,
+    name: &str,
+    send: impl Fn(&str, &str, &Value) -> Result<Response, Killed>,
+) -> Result<String, Killed> {
+    if usage == "mac" {
+        let body = json!({"message": b64("x"), "version": 1});
+        return Ok(send("POST", &format!("/v1/keys/{name}/mac"), &body)?.text("mac"));
+    }
+    let target = format!("/v1/keys/{name}/public?version=1");
+    Ok(send("GET", &target, &Value::Null)?.text("pem"))
+}
+
+fn states_of(record: &Value) -> Vec<String> {
+    let versions = record["versions"].as_array().unwrap();
+    versions.iter().map(|version| version["state"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Sends a request; a reply that is cut short is none.
+fn ask(socket: &Path, method: &str, target: &str, body: &Value) -> Result<Response, Killed> {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let reply =
+        http::try_request(socket, method, target, body.as_bytes()).map_err(|_killed| Killed)?;
+    let length: usize = reply.header("content-length").unwrap().parse().unwrap();
+    if reply.body.len() == length { Ok(reply) } else { Err(Killed) }
+}
+
+/// Kills and restarts a host again and again, and checks everything each time.
+fn run(
+    setup: Setup,
+    providers: &'static [&'static str],
+    hsm: Option<&SoftHsm>,
+    kills: usize,
+    longest_ms: usize,
+) {
+    let mut dice = Dice::new();
+    let mut host = setup.start();
+    let mut clients: Vec<_> =
+        (0..CLIENTS).map(|number| Client::new(number, dice.split(), providers)).collect();
+    let mut tally = Tally::default();
+    let mut unanswered = BTreeSet::new();
+    let begun = Instant::now();
+    while tally.kills < kills {
+        let after = dice.millis(longest_ms);
+        tally.answered += std::thread::scope(|scope| {
+            let socket = host.socket();
+            let clients: Vec<_> = clients
+                .iter_mut()
+                .map(|client| {
+                    let socket = socket.clone();
+                    scope.spawn(move || client.work(&socket))
+                })
+                .collect();
+            std::thread::sleep(after);
+            host.kill();
+            clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
+        });
+        tally.kills += 1;
+        unanswered.extend(clients.iter().filter_map(|client| client.pending.clone()));
+        // The next start is killed too, now and then: completing is itself cut short.
+        if dice.below(5) == 0 {
+            host.start_and_kill(dice.millis(300));
+            tally.kills += 1;
+        }
+        host.start();
+        for client in &mut clients {
+            client.check(&host, &mut tally);
+        }
+        if let Some(hsm) = hsm {
+            let keys = clients.iter().flat_map(|client| client.keys.values());
+            let living: usize = keys
+                .filter(|key| key.provider == "hsm" && !key.destroyed)
+                .map(|key| key.versions)
+                .sum();
+            assert_eq!(objects(hsm), living + OWN_OBJECTS, "objects on the token");
+        }
+    }
+    let generation = host.get("/v1/status").ok()["generation"].as_u64().unwrap();
+    assert!(host.stop().success(), "{}", host.log());
+    let changes: BTreeSet<_> = unanswered.iter().map(|(key, _)| key.as_str()).collect();
+    check_audit(&host, &changes, generation);
+    println!("{tally:?} in {:?}", begun.elapsed());
+    assert!(tally.answered > 0 && tally.undone > 0, "no kill came in the middle: {tally:?}");
+}
+
+/// The audit is whole, and each change has an outcome unless its client got no answer.
+fn check_audit(host: &Sealhost, unanswered: &BTreeSet<&str>, generation: u64) {
+    let text = fs::read(host.audit_path()).unwrap();
+    let mut verifier = Verifier::from_start();
+    let mut key_of = BTreeMap::new();
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let entry = verifier.feed(line).unwrap();
+        match entry.kind {
+            Kind::Intent => {
+                key_of.insert(entry.seq, entry.key.unwrap());
+            }
+            Kind::Recovered => {
+                let key = entry.key.unwrap();
+                assert!(unanswered.contains(key.as_str()), "{key} was recovered, but answered");
+            }
+            Kind::Start
+            | Kind::Stop
+            | Kind::Reload
+            | Kind::Request
+            | Kind::Outcome
+            | Kind::Refused => {}
+        }
+    }
+    let summary = verifier.finish();
+    assert!(summary.last_generation <= generation);
+    for intent in summary.open_intents {
+        let key = &key_of[&intent.sequence];
+        assert!(unanswered.contains(key.as_str()), "the intent about {key} has no outcome");
+    }
+}
+
+#[test]
+fn killed_host_loses_nothing_on_three_providers() {
+    let swtpm = Swtpm::start().unwrap();
+    let hsm = SoftHsm::start("edge", "1234").unwrap();
+    let setup = Setup::soft().with_tpm(&swtpm).with_hsm(&hsm);
+    run(setup, &["tpm", "hsm", "soft"], Some(&hsm), 50, 400);
+}
+
+#[test]
+fn killed_host_loses_nothing_on_a_token() {
+    let hsm = SoftHsm::start("edge", "1234").unwrap();
+    run(Setup::default().with_hsm(&hsm), &["hsm"], Some(&hsm), 40, 300);
+}
+
+#[test]
+fn killed_host_loses_nothing_in_software() {
+    run(Setup::soft(), &["soft"], None, 60, 80);
+}
+
+#[test]
+fn first_start_that_is_killed_leaves_no_orphan() {
+    let mut dice = Dice::new();
+    let swtpm = Swtpm::start().unwrap();
+    let hsm = SoftHsm::start("edge", "1234").unwrap();
+    let setup = || Setup::soft().with_tpm(&swtpm).with_hsm(&hsm);
+    let begun = Instant::now();
+    let mut host = setup().start();
+    let whole = usize::try_from(begun.elapsed().as_millis()).unwrap();
+    assert!(host.stop().success());
+    for _ in 0..20 {
+        hsm.destroy_objects().unwrap();
+        host = setup().prepare();
+        host.start_and_kill(dice.millis(whole));
+        if dice.below(2) == 0 {
+            host.start_and_kill(dice.millis(whole));
+        }
+        host.start();
+        assert_eq!(objects(&hsm), OWN_OBJECTS, "objects on the token");
+        for provider in ["tpm", "hsm", "soft"] {
+            host.create(provider, "seal", provider);
+            let sealed = host.seal(provider, "x");
+            assert_eq!(host.unseal(provider, &sealed).text("plaintext"), b64("x"));
+        }
+        assert!(host.stop().success());
+    }
+}
+
+#[test]
+fn token_without_a_host_has_no_objects() {
+    if let Some(store) = std::env::var_os(STORE) {
+        let hsm = SoftHsm::attach(Path::new(&store)).unwrap();
+        println!("\nobjects: {}", count_objects(&hsm));
+        return;
+    }
+    let hsm = SoftHsm::start("edge", "1234").unwrap();
+    assert_eq!(objects(&hsm), 0);
+}
