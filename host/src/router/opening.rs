@@ -156,9 +156,15 @@ impl Router {
 
 /// A key after one of its unfinished versions was removed from its device: a version that was
 /// being made is forgotten, one that was being destroyed is destroyed.
+///
+/// A version that was to follow destroyed ones, whose records went when it was announced, is all
+/// that keeps their numbers from being used again, and stays as a destroyed one.
 pub(crate) fn settled(key: &Key, number: u32) -> Key {
     let mut after = key.clone();
-    after.versions.retain(|version| version.number != number || version.stage != Stage::Creating);
+    let keeps_the_numbers = number > 1 && key.versions.len() == 1;
+    after.versions.retain(|version| {
+        version.number != number || version.stage != Stage::Creating || keeps_the_numbers
+    });
     for version in &mut after.versions {
         if version.number == number {
             version.stage = Stage::Destroyed;
