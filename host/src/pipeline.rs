@@ -111,6 +111,22 @@ impl Host {
         }
     }
 
+    /// Whether a request of this kind is worth reading: whether its caller has permission now. It
+    /// is no proof; the request is authorized on the line.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub fn permits(
+        &self,
+        caller: &Caller,
+        operation: &'static str,
+        key: Option<&KeyName>,
+    ) -> Result<(), HostError> {
+        let rules = self.rules.current();
+        rules.authorize(&caller.principal, operation, key.map(KeyName::as_str))?;
+        Ok(())
+    }
+
     /// Answers a caller for whom there is no room, recorded as every refusal is.
     #[must_use]
     pub fn turn_away(&self, principal: &Principal, busy: Busy) -> Answered {

@@ -274,3 +274,13 @@ fn caller_is_who_connected_and_not_who_writes() {
     });
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
 }
+
+#[test]
+fn body_of_a_caller_without_permission_is_not_read() {
+    let host = Setup::soft().for_everybody().start();
+    let head =
+        "POST /v1/keys/a/seal HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4194304\r\n\r\n";
+    // Not a byte of the body is ever sent.
+    let reply = somebody().does(|| tests::http::raw(&host.socket(), head.as_bytes()));
+    reply.unwrap().problem(403, "denied");
+}

@@ -126,25 +126,33 @@ impl Service {
                 return reply::encode(self.host.turn_away(principal, *busy));
             }
         };
-        let asked = read(request).await;
+        let asked = self.read(caller, request).await;
         reply::encode(self.host.answer(caller, asked).await)
     }
-}
 
-/// Reads a request to its end and decodes it.
-async fn read(request: Request<Incoming>) -> Result<crate::request::Request, Unread> {
-    let (head, body) = request.into_parts();
-    let endpoint = route::endpoint(&head.method, head.uri.path(), head.uri.query());
-    let endpoint = endpoint.map_err(|error| Unread { operation: None, error })?;
-    let (operation, key) = (endpoint.operation(), endpoint.key().cloned());
-    let decoded = read_body(body).await.and_then(|body| endpoint.decode(&body));
-    decoded.map_err(|error| {
-        let error = match &key {
-            Some(key) => error.of(key),
-            None => error,
+    /// Reads a request to its end and decodes it. The body of a caller without permission is not
+    /// read, so that it costs no memory.
+    async fn read(
+        &self,
+        caller: &Caller,
+        request: Request<Incoming>,
+    ) -> Result<crate::request::Request, Unread> {
+        let (head, body) = request.into_parts();
+        let endpoint = route::endpoint(&head.method, head.uri.path(), head.uri.query());
+        let endpoint = endpoint.map_err(|error| Unread { operation: None, error })?;
+        let (operation, key) = (endpoint.operation(), endpoint.key().cloned());
+        let decoded = match self.host.permits(caller, operation, key.as_ref()) {
+            Ok(()) => read_body(body).await.and_then(|body| endpoint.decode(&body)),
+            Err(denied) => Err(denied),
         };
-        Unread { operation: Some(operation), error }
-    })
+        decoded.map_err(|error| {
+            let error = match &key {
+                Some(key) => error.of(key),
+                None => error,
+            };
+            Unread { operation: Some(operation), error }
+        })
+    }
 }
 
 async fn read_body(body: Incoming) -> Result<Bytes, HostError> {
