@@ -358,6 +358,45 @@ fn rotation_cut_short_by_the_outage_does_not_stop_the_fallback() {
 }
 
 #[test]
+fn destruction_without_the_device_does_not_pass_for_a_living_one() {
+    let mut bench = Bench::new();
+    for key in ["c", "d"] {
+        bench.host.create(key, "mac", "tpm");
+    }
+    bench.swtpm.stop().unwrap();
+    // A TPM keeps nothing of a key, so its provider destroys one without it.
+    bench.host.delete("/v1/keys/c?confirm=c").done();
+    bench.seal().problem(503, "unavailable");
+    bench.host.delete("/v1/keys/d?confirm=d").problem(503, "unavailable");
+    assert_eq!(bench.host.provider("tpm")["state"], "down");
+    // Undoing what was begun is a destruction too.
+    bench.host.post("/v1/keys/x", json!({"usage": "mac"})).problem(503, "unavailable");
+    assert_eq!(bench.host.provider("tpm")["state"], "down");
+    assert_eq!(bench.fall_back()["provider"], "soft");
+}
+
+#[test]
+fn changed_pcrs_are_a_state_mismatch_and_no_outage() {
+    let bench = Bench::new();
+    let body = json!({"usage": "seal", "pcrs": {"sha256": [16]}});
+    bench.host.post("/v1/keys/p", body).done();
+    let sealed = bench.host.seal("p", "x");
+    let extended = std::process::Command::new("tpm2_pcrextend")
+        .args(["-T", &bench.swtpm.tcti()])
+        .arg(format!("16:sha256={}", "01".repeat(32)))
+        .status()
+        .unwrap();
+    assert!(extended.success());
+    let problem = bench.host.unseal("p", &sealed).problem(409, "state_mismatch");
+    assert_eq!(problem["provider"], "tpm");
+    let seal = bench.host.post("/v1/keys/p/seal", json!({"plaintext": b64("x")}));
+    seal.problem(409, "state_mismatch");
+    assert!(bench.host.log().contains("16"), "the log names the PCR");
+    assert_eq!(bench.host.provider("tpm")["state"], "open");
+    assert_eq!(bench.seal().ok()["provider"], "tpm");
+}
+
+#[test]
 fn fallback_keeps_to_the_providers_of_the_key() {
     let mut bench = Bench::new();
     let body = json!({"usage": "seal", "fallback": true, "providers": ["tpm"]});

@@ -85,6 +85,23 @@ pub enum Call {
     Sign(DeviceKey, [u8; 32]),
 }
 
+impl Call {
+    /// Whether its success shows that the device is there: not of what a provider may do, or
+    /// answer from its memory, without it.
+    #[must_use]
+    pub const fn shows_life(&self) -> bool {
+        match self {
+            Self::SelfTest
+            | Self::Generate(_)
+            | Self::Import(..)
+            | Self::Mac(..)
+            | Self::Random(_)
+            | Self::Sign(..) => true,
+            Self::Destroy(_) | Self::PublicKey(_) => false,
+        }
+    }
+}
+
 /// A key as a call names it; the owned form of [`provider_core::KeyRef`].
 #[derive(Clone, Debug)]
 pub struct DeviceKey {

@@ -81,8 +81,11 @@ impl Provider {
     /// `Unavailable` where it is not open, or what the call failed with; about this provider.
     pub async fn call(&self, call: Call) -> Result<Answer, HostError> {
         let link = self.link()?;
+        let shows_life = call.shows_life();
         let outcome = link.call(call).await;
-        self.note(&outcome);
+        if shows_life || outcome.is_err() {
+            self.note(&outcome);
+        }
         outcome.map_err(|error| {
             tracing::warn!(provider = %self.name(), %error, "provider call failed");
             HostError::from(Failure::Call(error)).at(self.name())
