@@ -1,5 +1,5 @@
 //! The files of `packaging/`, checked by the built programs.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(clippy::tests_outside_test_module, clippy::unwrap_used, reason = "an integration test")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
