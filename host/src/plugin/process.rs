@@ -28,13 +28,13 @@ use super::{Answer, Call, CallError, Deadlines, Death, PluginSource, Spawner};
 pub(super) struct WorkerLink {
     shared: Arc<Shared>,
     reader: AbortHandle,
-    spawner: Arc<Spawner>,
 }
 
 #[derive(Debug)]
 struct Shared {
     /// A packet socket: tokio knows none, and its datagram socket makes the same two calls.
     socket: UnixDatagram,
+    spawner: Arc<Spawner>,
     pid: u32,
     deadlines: Deadlines,
     /// Calls that the device takes at once.
@@ -110,6 +110,7 @@ pub(super) async fn open(
     let child = child.child.take();
     let shared = Arc::new(Shared {
         socket,
+        spawner: Arc::clone(spawner),
         pid: child.as_ref().map_or(0, Child::id),
         deadlines,
         concurrency,
@@ -123,7 +124,7 @@ pub(super) async fn open(
         death: watch::Sender::new(None),
     });
     let reader = tokio::spawn(read_answers(Arc::clone(&shared), buffer)).abort_handle();
-    Ok((Arc::new(WorkerLink { shared, reader, spawner: Arc::clone(spawner) }), info, identity))
+    Ok((Arc::new(WorkerLink { shared, reader }), info, identity))
 }
 
 /// A worker that has not opened its device yet; ended when dropped.
@@ -142,7 +143,7 @@ impl Unopened {
 
     /// The socket is closed, so the process is ending or gone.
     fn wait_for_end(&mut self) -> String {
-        self.child.take().map_or_else(String::new, end_of)
+        self.child.take().map_or_else(String::new, |child| end_of(child, &self.spawner))
     }
 }
 
@@ -204,7 +205,7 @@ impl Drop for WorkerLink {
     fn drop(&mut self) {
         self.reader.abort();
         if let Some(child) = self.shared.lock().child.take() {
-            self.spawner.reap(child);
+            self.shared.spawner.reap(child);
         }
     }
 }
@@ -309,7 +310,7 @@ impl Shared {
         let ended = child.map_or_else(String::new, |mut child| {
             // It may have ended by itself, which is then what `end_of` tells.
             let _ = child.kill();
-            end_of(child)
+            end_of(child, &self.spawner)
         });
         tracing::warn!(worker = self.pid, %reason, %ended, "worker lost");
         let gone = !calls.iter().any(is_overdue);
@@ -357,10 +358,21 @@ async fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Option<
     }
 }
 
-/// Waits for a process that is ending and says how it ended.
-fn end_of(mut child: Child) -> String {
-    match child.wait() {
-        Ok(status) => format!("ended with {status}"),
-        Err(error) => format!("cannot be waited for: {error}"),
+/// Says how a process ended that is ending or was killed. One that the kernel keeps in a device
+/// call cannot end now; it is left to the reaper rather than waited for.
+fn end_of(mut child: Child, spawner: &Spawner) -> String {
+    for _ in 0..END_POLLS {
+        match child.try_wait() {
+            Ok(Some(status)) => return format!("ended with {status}"),
+            // Milliseconds, once in the life of a worker.
+            Ok(None) => std::thread::sleep(END_POLL),
+            Err(error) => return format!("cannot be waited for: {error}"),
+        }
     }
+    spawner.reap(child);
+    "does not end: the kernel keeps it in a device call".to_owned()
 }
+
+/// How often, and how often at most, a process is asked whether it has ended.
+const END_POLL: Duration = Duration::from_millis(1);
+const END_POLLS: u32 = 100;
