@@ -1,4 +1,4 @@
-//! The caller's end of the boundary: a [`Table`] as safe Rust.
+//! The caller's end of the boundary: a [`Table`](abi::Table) as safe Rust.
 //!
 //! The host, its workers and the conformance kit call plugins through this file only, so a
 //! provider in C and one in Rust are treated alike. Nothing a plugin returns is believed: lengths,

@@ -1,4 +1,4 @@
-//! The plugin's end of the boundary: turns a [`Provider`] into a [`Table`].
+//! The plugin's end of the boundary: turns a [`Provider`] into a [`Table`](abi::Table).
 //!
 //! Every function body runs in one panic guard. A provider that panicked is retired: all its
 //! later calls answer `Panicked`, because nothing is known of its state.

@@ -77,7 +77,7 @@ pub trait Provider: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// `InvalidParameter`: the blob is of another usage or id, or the input breaks
-    /// [`label rule`](crate::key::check_label). `Integrity`: the blob was altered. `KeyNotFound`:
+    /// [label rule](crate::key::check_mac_input). `Integrity`: the blob was altered. `KeyNotFound`:
     /// the device has no such object. `WrongDevice`: the blob is another device's.
     /// `StateMismatch`: the machine's state is not the one the key is bound to.
     ///
