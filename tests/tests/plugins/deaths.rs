@@ -197,25 +197,32 @@ fn deadline_of_a_call_begins_when_the_device_is_free_for_it() {
 
 #[test]
 fn call_that_waited_too_long_for_its_turn_is_busy() {
-    let host = faulty("slow_mac").deadline("queue = \"10ms\"").start_open();
-    let codes = many(&host, 6);
-    assert!(codes.contains(&429), "{codes:?}");
-    assert!(codes.iter().all(|code| [200, 429].contains(code)), "{codes:?}");
-    assert!(codes.contains(&200), "{codes:?}");
+    let host =
+        faulty("hangs_in_mac").deadline("mac = \"1s\"").deadline("queue = \"10ms\"").start_open();
+    thread::scope(|scope| {
+        let calls: Vec<_> = (0..4).map(|_| scope.spawn(|| mac(&host, b"message"))).collect();
+        let codes: Vec<_> = calls.into_iter().map(|call| call.join().unwrap().status).collect();
+        // One is at the device and one with the worker.
+        assert_eq!(codes.iter().filter(|&&code| code == 429).count(), 2, "{codes:?}");
+    });
 }
 
 #[test]
 fn call_past_the_queues_length_is_busy_at_once() {
-    let host = faulty("slow_mac").deadline("queue_length = 1").start_open();
-    let codes = many(&host, 6);
-    // One is at the device, one is with the worker, one waits.
-    assert_eq!(codes.iter().filter(|&&code| code == 200).count(), 3, "{codes:?}");
-    assert_eq!(codes.iter().filter(|&&code| code == 429).count(), 3, "{codes:?}");
-}
-
-fn many(host: &Sealhost, count: usize) -> Vec<u16> {
+    let host = faulty("hangs_in_mac")
+        .deadline("mac = \"2s\"")
+        .deadline("queue = \"60s\"")
+        .deadline("queue_length = 1")
+        .start_open();
     thread::scope(|scope| {
-        let calls: Vec<_> = (0..count).map(|_| scope.spawn(|| mac(host, b"message"))).collect();
-        calls.into_iter().map(|call| call.join().unwrap().status).collect()
-    })
+        // One is at the device, one with the worker, one waits.
+        for _ in 0..3 {
+            scope.spawn(|| mac(&host, b"message"));
+        }
+        host.wait_until("the queue to be full", |host| waiting(host) == 1);
+        let busy = within(Duration::from_secs(1), || mac(&host, b"message"));
+        let problem = busy.problem(429, "busy");
+        assert!(busy.header("Retry-After").is_some(), "{}", busy.head);
+        assert_eq!(problem["provider"], "c");
+    });
 }

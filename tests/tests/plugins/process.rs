@@ -20,6 +20,15 @@ fn is_running(pid: u32) -> bool {
     state.is_some_and(|state| state != 'Z')
 }
 
+/// Whether every thread of a process has followed SIGSTOP.
+fn is_stopped(pid: u32) -> bool {
+    let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.all(|task| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    })
+}
+
 fn maps(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/maps")).unwrap()
 }
@@ -80,6 +89,7 @@ fn stopped_worker_is_killed_at_the_deadline() {
     let host = faulty("good").deadline("mac = \"100ms\"").start_open();
     let worker = one_worker(&host);
     signal(worker, "STOP");
+    host.wait_until("its standstill", |_| is_stopped(worker));
     let reply = within(Duration::from_secs(5), || mac(&host, b"message"));
     let _timeout = reply.problem(504, "timeout");
     host.wait_until("its end", |_| !is_running(worker));
