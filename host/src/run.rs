@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 use daemon::audit::{AuditError, AuditWriter};
@@ -23,6 +24,8 @@ use crate::plugin::Spawner;
 use crate::registry::{REGISTRY_ID_BYTES, Registry, RegistryError, Version};
 use crate::router::{RecoveryLog, Router, StartError};
 
+/// How long the workers of a host that was killed are waited for: longer than their grace.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 /// The registry's file in the state directory.
 const REGISTRY_FILE: &str = "registry.db";
 
@@ -83,7 +86,9 @@ pub async fn run(
     let clock = Clock::system();
     let running = config.clone();
     let state_dir = trust::private_dir(&config.state_dir)?;
-    let _lock = trust::lock_dir(&state_dir)?;
+    let lock = trust::lock_dir(&state_dir, LOCK_PATIENCE)?;
+    // A worker that outlives us finishes its call before the next host asks its device.
+    lock.share_with_children().map_err(|error| RunError::System("lock", error))?;
     let (mut shutdown, _trigger, reloads) =
         shutdown::listen().map_err(|error| RunError::System("signals", error))?;
 

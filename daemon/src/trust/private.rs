@@ -6,6 +6,7 @@ use std::io;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -16,6 +17,7 @@ use super::{
 };
 
 const LOCK_FILE: &str = "lock";
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// Makes `path` a directory that only the daemon's user can enter, mode 0700.
 ///
@@ -80,17 +82,41 @@ pub enum LockError {
 /// The right to use a directory alone, until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct DirLock {
-    _file: File,
+    file: File,
+}
+
+impl DirLock {
+    /// Lets every process that is started from now on hold the lock too, so that the directory is
+    /// in use until the last of them has ended.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn share_with_children(&self) -> io::Result<()> {
+        Ok(rustix::io::fcntl_setfd(&self.file, rustix::io::FdFlags::empty())?)
+    }
 }
 
 /// Takes the exclusive lock on a directory of the daemon.
 ///
 /// The lock is flock(2) on the file `lock` inside, which stays there. Child processes started by
-/// exec do not inherit it, and the kernel gives it back when the process dies.
+/// exec do not inherit it, unless it is shared with them, and the kernel gives it back when the
+/// process dies.
+///
+/// A holder is waited for, up to `patience`: it may have died and its children be finishing.
 ///
 /// # Errors
 /// [`LockError::Held`]: another process has it. [`LockError::Io`]: the file cannot be used.
-pub fn lock_dir(dir: &Path) -> Result<DirLock, LockError> {
+pub fn lock_dir(dir: &Path, patience: Duration) -> Result<DirLock, LockError> {
+    let until = Instant::now() + patience;
+    loop {
+        match try_lock_dir(dir) {
+            Err(LockError::Held { .. }) if Instant::now() < until => std::thread::sleep(LOCK_POLL),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn try_lock_dir(dir: &Path) -> Result<DirLock, LockError> {
     let failed = |source: io::Error| LockError::Io { dir: dir.into(), source };
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let opened = rustix::fs::open(dir.join(LOCK_FILE), flags, Mode::RUSR | Mode::WUSR)
@@ -111,7 +137,7 @@ pub fn lock_dir(dir: &Path) -> Result<DirLock, LockError> {
     }
     file.set_len(0).map_err(failed)?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(failed)?;
-    Ok(DirLock { _file: file })
+    Ok(DirLock { file })
 }
 
 /// Creates the file `path` with `content`, readable by its owner only, once and for all.

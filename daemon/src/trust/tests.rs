@@ -211,6 +211,8 @@ fn root_directory_has_no_parent_to_check() {
 
 mod private {
     use std::io::Read;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
 
     use super::*;
     use crate::trust::{LockError, create_secret, lock_dir, private_dir};
@@ -260,19 +262,45 @@ mod private {
     fn second_lock_is_refused_with_the_holder_and_given_after_the_first_ends() {
         let tree = Tree::new();
         let dir = tree.path("lib");
-        let first = lock_dir(&dir).unwrap();
-        let error = lock_dir(&dir).unwrap_err();
+        let first = lock_dir(&dir, Duration::ZERO).unwrap();
+        let error = lock_dir(&dir, Duration::ZERO).unwrap_err();
         assert!(matches!(error, LockError::Held { .. }), "{error}");
         let sentence = format!("in use by another daemon, process {};", std::process::id());
         assert!(error.to_string().contains(&sentence), "{error}");
         drop(first);
-        assert!(lock_dir(&dir).is_ok());
+        assert!(lock_dir(&dir, Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn lock_that_is_given_back_in_time_is_waited_for() {
+        let tree = Tree::new();
+        let dir = tree.path("lib");
+        let first = lock_dir(&dir, Duration::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| lock_dir(&dir, Duration::from_secs(60)));
+            drop(first);
+            assert!(second.join().unwrap().is_ok());
+        });
+    }
+
+    #[test]
+    fn shared_lock_is_held_until_the_last_child_has_ended() {
+        let tree = Tree::new();
+        let dir = tree.path("lib");
+        let lock = lock_dir(&dir, Duration::ZERO).unwrap();
+        lock.share_with_children().unwrap();
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        drop(lock);
+        assert!(matches!(lock_dir(&dir, Duration::ZERO), Err(LockError::Held { .. })));
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
+        assert!(lock_dir(&dir, Duration::ZERO).is_ok());
     }
 
     #[test]
     fn lock_file_that_is_a_link_is_refused() {
         let tree = Tree::new().link("lib/lock", "plugin.so");
-        assert!(matches!(lock_dir(&tree.path("lib")), Err(LockError::Io { .. })));
+        assert!(matches!(lock_dir(&tree.path("lib"), Duration::ZERO), Err(LockError::Io { .. })));
         assert_eq!(fs::read(tree.path("lib/plugin.so")).unwrap(), b"x");
     }
 

@@ -1,6 +1,5 @@
-//! Starts and reaps workers. All are started from one thread that lives as long as the host,
-//! because a worker dies with the thread that started it, not only with the process
-//! (prctl(2), PR_SET_PDEATHSIG).
+//! Starts and reaps workers. All are started from one thread, because starting a process takes
+//! long enough to hold up requests.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,7 +15,7 @@ use tokio::sync::oneshot;
 pub const WORKER_ARGUMENT: &str = "worker";
 
 /// How long a worker may take to end by itself, so that it can leave its device in order.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 const REAP_POLL: Duration = Duration::from_millis(5);
 
 /// Overwrites freed memory of the C library and switches off its per-thread cache, which would

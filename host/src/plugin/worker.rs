@@ -1,18 +1,25 @@
 //! The worker process: one plugin, one device, one packet socket on standard input.
 //!
 //! As many threads as the device takes at once each receive a call, make it, and send the answer;
-//! the kernel hands packets out. When the host closes its end, or dies, the worker ends.
+//! the kernel hands packets out.
+//!
+//! When the host closes its end, or dies, each thread finishes its call, so that a module is not
+//! cut off while it writes to its token, and the worker ends. A call that takes longer than the
+//! grace is cut off.
 
 use std::io::{self, Stdin};
 use std::process::ExitCode;
 
 use provider_core::call::Instance;
 use provider_core::{ErrorKind, Identity, Info, ProviderError};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::process::Signal;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::message::{self, Opening, PACKET_MAX_BYTES};
+use super::spawner::GRACE;
 use super::{CallError, ffi, perform};
 
 /// Runs this process as a worker until its socket is closed.
@@ -20,10 +27,8 @@ use super::{CallError, ffi, perform};
 pub fn run() -> ExitCode {
     // The program's file is named differently where it is started by way of /proc.
     let _unnamed = rustix::thread::set_name(c"sealhost-worker");
-    // The host may have died between starting us and this line; the check below sees that.
-    let bound =
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    if bound.is_err() {
+    let watch = std::thread::Builder::new().name("watch".into()).spawn(end_with_host);
+    if watch.is_err() {
         tracing::error!("worker cannot bind itself to its host");
         return ExitCode::FAILURE;
     }
@@ -40,6 +45,17 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Waits until the host has closed its end of the socket, as the kernel does for it when it dies,
+/// and kills this process if it has not ended in time after that.
+fn end_with_host() {
+    let socket = io::stdin();
+    let mut polled = [PollFd::new(&socket, PollFlags::RDHUP)];
+    while let Err(Errno::INTR) = poll(&mut polled, None) {}
+    std::thread::sleep(GRACE);
+    // Without exit handlers: a module's may hang as its call does.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
 }
 
 fn serve(socket: &Stdin) -> io::Result<()> {
