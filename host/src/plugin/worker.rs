@@ -9,6 +9,7 @@
 
 use std::io::{self, Stdin};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use provider_core::call::Instance;
 use provider_core::{ErrorKind, Identity, Info, ProviderError};
@@ -53,7 +54,8 @@ fn end_with_host() {
     let socket = io::stdin();
     let mut polled = [PollFd::new(&socket, PollFlags::RDHUP)];
     while let Err(Errno::INTR) = poll(&mut polled, None) {}
-    std::thread::sleep(GRACE);
+    // The host, when it lives, is first to lose patience, and says so in the log.
+    std::thread::sleep(GRACE + Duration::from_millis(500));
     // Without exit handlers: a module's may hang as its call does.
     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
 }
