@@ -24,6 +24,7 @@ PACKAGES_DEMO=(
 PACKAGES_CHECK=(
     libnss3 libnss3-tools                           # a second PKCS#11 module, and its tool
     tpm2-tools                                      # extends PCRs from outside
+    g++                                             # compiles the plugin header as C++ too
     tpm2-abrmd libtss2-tcti-tabrmd0 dbus-daemon     # a TPM resource manager on a private bus
     util-linux mount perl-base                      # tests become other users, and mount
 )
