@@ -147,7 +147,10 @@ impl Workspace {
     /// Reads what this machine's build uses.
     fn read() -> Self {
         let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        let output = Command::new(env!("CARGO"))
+        let cargo = Path::new(env!("CARGO"));
+        let output = Command::new(cargo)
+            // Under sudo the path does not lead to the compiler beside it.
+            .env("RUSTC", cargo.with_file_name("rustc"))
             .args(["metadata", "--format-version=1", "--locked", "--filter-platform", &platform])
             .current_dir(root())
             .output()
