@@ -26,8 +26,10 @@ pub struct Pkcs11Provider {
     home: Home,
     abilities: Abilities,
     info: Info,
-    /// Held while a key is made, so that one id is looked for and made by one thread.
-    making: Mutex<()>,
+    /// Held while a key is made or destroyed: so that one id is looked for and made by one thread,
+    /// and because SoftHSM loses objects, or leaves parts of them, when two threads change its
+    /// files at once.
+    changing: Mutex<()>,
 }
 
 impl Provider for Pkcs11Provider {
@@ -52,7 +54,7 @@ impl Provider for Pkcs11Provider {
         };
         let info = Info { concurrency: link.sessions(), ..info };
         let provider =
-            Self { link, home: identity.home(), abilities, info, making: Mutex::new(()) };
+            Self { link, home: identity.home(), abilities, info, changing: Mutex::new(()) };
         Ok((provider, identity.encode()))
     }
 
@@ -96,6 +98,7 @@ impl Provider for Pkcs11Provider {
     }
 
     fn destroy(&self, key: KeyRef<'_>) -> Result<()> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.link.run(|desk| {
             desk.forget(key.id);
             if object::destroy_ours(desk.session, key.id)? == 0 {
@@ -169,7 +172,7 @@ impl Pkcs11Provider {
     /// Makes an object and its record. What a failure leaves is destroyed; what a crash leaves has
     /// the id of the spec, by which `destroy` finds it.
     fn make(&self, spec: &KeySpec, work: impl Fn(&Session) -> Step<Check>) -> Result<KeyBlob> {
-        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.link.run(|desk| object::exists(desk.session, spec.id))? {
             return Err(ProviderError::new(ErrorKind::KeyExists, "the token has this CKA_ID"));
         }

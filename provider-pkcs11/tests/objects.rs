@@ -261,3 +261,41 @@ fn random_past_the_limit_is_too_large() {
         assert_eq!(provider.random(&mut [0; 1025]).unwrap_err().kind, ErrorKind::TooLarge);
     });
 }
+
+#[test]
+fn keys_are_made_and_destroyed_while_others_work() {
+    on_softhsm(|hsm| {
+        let (provider, _) = open(hsm, None).unwrap();
+        let own = hsm.objects().unwrap();
+        let worker = Key::generate(&provider, Usage::Mac, 1);
+        let before = worker.mac(&provider).unwrap();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(3);
+        let running = || std::time::Instant::now() < until;
+        std::thread::scope(|scope| {
+            for number in 2..5 {
+                let provider = &provider;
+                scope.spawn(move || {
+                    while running() {
+                        for usage in [Usage::Mac, Usage::Sign] {
+                            let key = Key::generate(provider, usage, number);
+                            // The first use finds the object.
+                            match usage {
+                                Usage::Sign => {
+                                    let _ = provider.sign(key.key_ref(), &[1; 32]).unwrap();
+                                }
+                                Usage::Seal | Usage::Mac => {
+                                    let _ = key.mac(provider).unwrap();
+                                }
+                            }
+                            provider.destroy(key.key_ref()).unwrap();
+                        }
+                    }
+                });
+            }
+            while running() {
+                assert_eq!(worker.mac(&provider).unwrap(), before);
+            }
+        });
+        assert_eq!(hsm.objects().unwrap(), own + 1);
+    });
+}
