@@ -179,7 +179,7 @@ fn plugin_is_in_the_worker_and_not_in_the_host() {
 }
 
 #[test]
-fn worker_has_no_descriptor_of_the_host_but_its_socket_and_the_log() {
+fn worker_has_no_descriptor_of_the_host_but_its_socket_the_log_and_the_lock() {
     let host = faulty("good").start_open();
     let ours = descriptors("self");
     let mut open = descriptors(&one_worker(&host).to_string());
@@ -189,10 +189,14 @@ fn worker_has_no_descriptor_of_the_host_but_its_socket_and_the_log() {
             || !ours.contains(&(number.clone(), target.clone()))
     });
     let log = host.dir().join("log").display().to_string();
-    let [(zero, socket), (one, output), (two, errors)] = &open[..] else { panic!("{open:?}") };
+    let [(zero, socket), (one, output), (two, errors), (_, lock)] = &open[..] else {
+        panic!("{open:?}")
+    };
     assert_eq!((zero.as_str(), one.as_str(), two.as_str()), ("0", "1", "2"));
     assert!(socket.starts_with("socket:"), "{socket}");
     assert_eq!((output.as_str(), errors.as_str()), ("/dev/null", log.as_str()));
+    // Held with the host, so that the next one waits for the end of our call.
+    assert_eq!(*lock, host.state_dir().join("lock").display().to_string());
 }
 
 fn descriptors(process: &str) -> Vec<(String, String)> {
