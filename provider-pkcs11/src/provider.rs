@@ -1,6 +1,6 @@
 //! The verbs.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use aws_lc_rs::constant_time;
 use cryptoki::object::{ObjectClass, ObjectHandle};
@@ -26,10 +26,10 @@ pub struct Pkcs11Provider {
     home: Home,
     abilities: Abilities,
     info: Info,
-    /// Held while a key is made or destroyed: so that one id is looked for and made by one thread,
-    /// and because SoftHSM loses objects, or leaves parts of them, when two threads change its
-    /// files at once.
-    changing: Mutex<()>,
+    /// Held for writing while a key is made or destroyed, so that one id is looked for and made by
+    /// one thread; and for reading by everybody else, where the module wants to be alone for that.
+    changing: RwLock<()>,
+    changes_alone: bool,
 }
 
 impl Provider for Pkcs11Provider {
@@ -53,8 +53,15 @@ impl Provider for Pkcs11Provider {
             }
         };
         let info = Info { concurrency: link.sessions(), ..info };
-        let provider =
-            Self { link, home: identity.home(), abilities, info, changing: Mutex::new(()) };
+        let changes_alone = quirks::changes_alone(&info.manufacturer);
+        let provider = Self {
+            link,
+            home: identity.home(),
+            abilities,
+            info,
+            changing: RwLock::default(),
+            changes_alone,
+        };
         Ok((provider, identity.encode()))
     }
 
@@ -63,6 +70,7 @@ impl Provider for Pkcs11Provider {
     }
 
     fn self_test(&self) -> Result<()> {
+        let _nothing_changes = self.unchanged();
         self.link.run(|desk| self.abilities.self_test(desk.session))
     }
 
@@ -98,7 +106,7 @@ impl Provider for Pkcs11Provider {
     }
 
     fn destroy(&self, key: KeyRef<'_>) -> Result<()> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.changing.write().unwrap_or_else(PoisonError::into_inner);
         self.link.run(|desk| {
             desk.forget(key.id);
             if object::destroy_ours(desk.session, key.id)? == 0 {
@@ -115,6 +123,7 @@ impl Provider for Pkcs11Provider {
             return Err(ProviderError::invalid("this input is reserved for check values"));
         }
         let record = self.record(key)?;
+        let _nothing_changes = self.unchanged();
         self.link.run(|desk| {
             let handle = locate(desk, key, &record)?;
             mechanism::hmac(desk.session, handle, input)
@@ -126,6 +135,7 @@ impl Provider for Pkcs11Provider {
             return Err(ProviderError::over_limit("random output", out.len(), RANDOM_MAX_BYTES));
         }
         let length = u32::try_from(out.len()).unwrap_or_default();
+        let _nothing_changes = self.unchanged();
         let bytes = self.link.run(|desk| {
             let bytes = desk.session.generate_random_vec(length)?;
             Ok(SecretBytes::new(bytes.into()))
@@ -139,6 +149,7 @@ impl Provider for Pkcs11Provider {
         let Check::Point(point) = record.check else {
             return Err(ProviderError::invalid("an HMAC key has no public half"));
         };
+        let _nothing_changes = self.unchanged();
         self.link.run(|desk| locate(desk, key, &record))?;
         Ok(PublicKey(point))
     }
@@ -148,6 +159,7 @@ impl Provider for Pkcs11Provider {
             return Err(ProviderError::invalid("only a sign key signs"));
         }
         let record = self.record(key)?;
+        let _nothing_changes = self.unchanged();
         self.link.run(|desk| {
             let handle = locate(desk, key, &record)?;
             mechanism::ecdsa(desk.session, handle, digest)
@@ -172,7 +184,7 @@ impl Pkcs11Provider {
     /// Makes an object and its record. What a failure leaves is destroyed; what a crash leaves has
     /// the id of the spec, by which `destroy` finds it.
     fn make(&self, spec: &KeySpec, work: impl Fn(&Session) -> Step<Check>) -> Result<KeyBlob> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.changing.write().unwrap_or_else(PoisonError::into_inner);
         if self.link.run(|desk| object::exists(desk.session, spec.id))? {
             return Err(ProviderError::new(ErrorKind::KeyExists, "the token has this CKA_ID"));
         }
@@ -187,6 +199,12 @@ impl Pkcs11Provider {
         })?;
         let home = self.home.clone();
         Ok(KeyRecord { usage: spec.usage, id: spec.id, home, check }.encode())
+    }
+
+    /// Keeps changes of the token away, where its module does not stand them meanwhile.
+    fn unchanged(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        let guard = || self.changing.read().unwrap_or_else(PoisonError::into_inner);
+        self.changes_alone.then(guard)
     }
 
     fn check_value(&self, session: &Session, key: ObjectHandle, spec: &KeySpec) -> Step<Check> {

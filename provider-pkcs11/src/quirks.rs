@@ -36,6 +36,14 @@ pub(crate) fn protection_of(manufacturer: &str) -> Protection {
     }
 }
 
+/// Whether a module of this manufacturer must do nothing else while it makes or destroys an object.
+///
+/// A thread of SoftHSM 2.6 that looks for objects takes up the unfinished file of one that another
+/// thread is making; the making then fails, or leaves a part of an object, or two for one file.
+pub(crate) fn changes_alone(manufacturer: &str) -> bool {
+    manufacturer.starts_with("SoftHSM")
+}
+
 /// The uncompressed point in a CKA_EC_POINT: DER-wrapped as the specification says (an OCTET
 /// STRING), or bare as some modules give it.
 pub(crate) fn point_of(attribute: &[u8]) -> Option<[u8; 65]> {

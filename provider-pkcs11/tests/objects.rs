@@ -269,29 +269,35 @@ fn keys_are_made_and_destroyed_while_others_work() {
         let own = hsm.objects().unwrap();
         let worker = Key::generate(&provider, Usage::Mac, 1);
         let before = worker.mac(&provider).unwrap();
+        let gone = Key::generate(&provider, Usage::Mac, 2);
+        provider.destroy(gone.key_ref()).unwrap();
         let until = std::time::Instant::now() + std::time::Duration::from_secs(3);
         let running = || std::time::Instant::now() < until;
         std::thread::scope(|scope| {
-            for number in 2..5 {
+            for number in 3..5 {
                 let provider = &provider;
                 scope.spawn(move || {
                     while running() {
                         for usage in [Usage::Mac, Usage::Sign] {
                             let key = Key::generate(provider, usage, number);
-                            // The first use finds the object.
-                            match usage {
-                                Usage::Sign => {
-                                    let _ = provider.sign(key.key_ref(), &[1; 32]).unwrap();
-                                }
-                                Usage::Seal | Usage::Mac => {
-                                    let _ = key.mac(provider).unwrap();
-                                }
-                            }
                             provider.destroy(key.key_ref()).unwrap();
                         }
+                        let import = spec(Usage::Mac, number);
+                        let KeyBlob(blob) =
+                            provider.import(&import, &SecretBytes::copy_of(b"key")).unwrap();
+                        let key = Key { usage: import.usage, id: import.id, blob };
+                        // Its first use finds the object.
+                        key.mac(provider).unwrap();
+                        provider.destroy(key.key_ref()).unwrap();
                     }
                 });
             }
+            scope.spawn(|| {
+                while running() {
+                    // Looking for what is not there goes through all objects.
+                    assert_eq!(gone.mac(&provider).unwrap_err().kind, ErrorKind::KeyNotFound);
+                }
+            });
             while running() {
                 assert_eq!(worker.mac(&provider).unwrap(), before);
             }

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use swtpm_fixtures::{SoftHsm, Swtpm};
+use swtpm_fixtures::{CommandCounter, SoftHsm, Swtpm};
 use tests::{Response, Sealhost, Setup, b64, http};
 use wire::audit::{Kind, Verifier};
 
@@ -440,4 +440,59 @@ fn first_start_that_is_killed_leaves_no_orphan() {
         }
         assert!(host.stop().success());
     }
+}
+
+/// Whether a process runs, as opposed to having ended, reaped or not.
+fn runs(pid: u32) -> bool {
+    // The state follows the command name in parentheses (proc(5), /proc/pid/stat).
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Kills a host whose worker is in a call to a silent TPM, and returns the worker.
+fn kill_in_a_call(swtpm: &mut Swtpm) -> (Sealhost, u32) {
+    let proxy = CommandCounter::in_front_of(swtpm).unwrap();
+    let mut host = Setup::default().with_tpm_at(&proxy.tcti()).start();
+    host.create("a", "mac", "tpm");
+    let worker = host.workers()[0];
+    proxy.reset();
+    swtpm.suspend().unwrap();
+    let socket = host.socket();
+    std::thread::scope(|scope| {
+        let body = json!({"message": b64("x")});
+        let asked = scope.spawn(move || ask(&socket, "POST", "/v1/keys/a/mac", &body).is_err());
+        host.wait_until("the TPM has its command", |_| !proxy.counts().is_empty());
+        host.kill();
+        assert!(asked.join().unwrap(), "it was answered");
+    });
+    assert!(runs(worker), "the worker was cut off");
+    (host, worker)
+}
+
+#[test]
+fn worker_of_a_killed_host_finishes_its_call_and_ends() {
+    let mut swtpm = Swtpm::start().unwrap();
+    let (mut host, worker) = kill_in_a_call(&mut swtpm);
+    swtpm.resume().unwrap();
+    // The next host waits for it, and so finds nobody else at the device.
+    host.reconfigure(|_| Setup::default().with_tpm(&swtpm));
+    host.start();
+    assert!(!runs(worker));
+    host.post("/v1/keys/a/mac", json!({"message": b64("x")})).done();
+}
+
+#[test]
+fn worker_of_a_killed_host_whose_call_hangs_is_ended() {
+    let mut swtpm = Swtpm::start().unwrap();
+    let (mut host, worker) = kill_in_a_call(&mut swtpm);
+    let killed = Instant::now();
+    host.reconfigure(|_| Setup::soft().with_tpm(&swtpm));
+    // The TPM still hangs, so the registry cannot be verified; but the lock was to be had.
+    assert!(!host.try_start().unwrap_err().success());
+    assert!(!runs(worker));
+    assert!(killed.elapsed() >= Duration::from_secs(1), "{:?}", killed.elapsed());
+    assert!(!host.log().contains("in use by another daemon"), "{}", host.log());
+    swtpm.resume().unwrap();
+    host.start();
+    host.post("/v1/keys/a/mac", json!({"message": b64("x")})).done();
 }
