@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod clock;
 pub mod harden;
+pub mod http;
 pub mod limit;
 pub mod listener;
 pub mod notify;
