@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use daemon::audit::{AuditError, AuditWriter};
 use daemon::clock::Clock;
-use daemon::http::Timeouts;
+use daemon::config::Reload;
 use daemon::limit::Limiter;
 use daemon::listener::{Activated, ListenError};
 use daemon::rules::RuleBook;
@@ -18,7 +18,7 @@ use wire::audit::{Kind, Outcome, Record};
 use wire::code::Code;
 use wire::name::{KeyName, ProviderName};
 
-use crate::config::{self, Config};
+use crate::config::{Config, load_rules};
 use crate::front::http::Native;
 use crate::pipeline::Host;
 use crate::plugin::Spawner;
@@ -152,7 +152,7 @@ pub async fn run(
 
     let dialect = Native(Arc::clone(&host));
     let limiter = Limiter::new(config.limits);
-    http::serve(listener, dialect, limiter, Timeouts::default(), shutdown).await;
+    http::serve(listener, dialect, limiter, config.timeouts, shutdown).await;
 
     notify::stopping();
     reloading.abort();
@@ -187,8 +187,8 @@ async fn reload_rules(host: Arc<Host>, path: PathBuf, running: Config, mut reloa
     loop {
         reloads.next().await;
         notify::reloading();
-        match config::load_rules(&path, &running) {
-            Ok(config::Reload { rules, waiting }) => {
+        match load_rules(&path, &running) {
+            Ok(Reload { rules, waiting }) => {
                 for section in waiting {
                     tracing::warn!(%section, "changed, but needs a restart to take effect");
                 }
