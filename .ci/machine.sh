@@ -26,6 +26,7 @@ PACKAGES_CHECK=(
     tpm2-tools                                      # extends PCRs from outside
     g++                                             # compiles the plugin header as C++ too
     tpm2-abrmd libtss2-tcti-tabrmd0 dbus-daemon     # a TPM resource manager on a private bus
+    systemd systemd-container                       # a real systemd, booted in a container
     util-linux mount perl-base                      # tests become other users, and mount
 )
 

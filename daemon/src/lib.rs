@@ -6,7 +6,9 @@
 
 pub mod audit;
 pub mod clock;
+pub mod config;
 pub mod harden;
+pub mod http;
 pub mod limit;
 pub mod listener;
 pub mod notify;

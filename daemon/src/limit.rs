@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::peer::Principal;
+
 /// The limits of a daemon.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
@@ -91,6 +93,15 @@ pub struct ConnectionPermit {
     shared: Arc<Shared>,
     uid: u32,
     in_flight: Arc<AtomicUsize>,
+}
+
+/// Who asks, for as long as the connection lives.
+#[derive(Debug)]
+pub struct Caller {
+    /// Who the kernel says it is.
+    pub principal: Principal,
+    /// Its place among the connections.
+    pub permit: ConnectionPermit,
 }
 
 /// The place of one request.

@@ -8,7 +8,7 @@ mod changes;
 pub mod config;
 mod convert;
 pub mod error;
-pub mod front;
+mod front;
 mod metrics;
 mod ops;
 pub mod pipeline;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use daemon::audit::{AuditError, AuditWriter, Recorded};
 use daemon::clock::Clock;
-use daemon::limit::{Busy, ConnectionPermit};
+use daemon::limit::{Busy, Caller};
 use daemon::peer::Principal;
 use daemon::rules::RuleBook;
 use wire::audit::{Counts, Kind, Outcome, Record};
@@ -43,15 +43,6 @@ pub struct Host {
     /// Where this run's request ids begin.
     first_request: u64,
     requests: AtomicU64,
-}
-
-/// Who asks, for as long as the connection lives.
-#[derive(Debug)]
-pub struct Caller {
-    /// Who the kernel says it is.
-    pub principal: Principal,
-    /// Its place among the connections.
-    pub permit: ConnectionPermit,
 }
 
 /// What comes back from the line.

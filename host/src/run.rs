@@ -7,18 +7,19 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use daemon::audit::{AuditError, AuditWriter};
 use daemon::clock::Clock;
+use daemon::config::Reload;
 use daemon::limit::Limiter;
 use daemon::listener::{Activated, ListenError};
 use daemon::rules::RuleBook;
 use daemon::shutdown::Reloads;
 use daemon::trust::{LockError, TrustError};
-use daemon::{audit, listener, notify, shutdown, trust};
+use daemon::{audit, http, listener, notify, shutdown, trust};
 use wire::audit::{Kind, Outcome, Record};
 use wire::code::Code;
 use wire::name::{KeyName, ProviderName};
 
-use crate::config::{self, Config};
-use crate::front;
+use crate::config::{Config, load_rules};
+use crate::front::http::Native;
 use crate::pipeline::Host;
 use crate::plugin::Spawner;
 use crate::registry::{REGISTRY_ID_BYTES, Registry, RegistryError, Version};
@@ -149,7 +150,9 @@ pub async fn run(
     let reloading =
         tokio::spawn(reload_rules(Arc::clone(&host), config_path.to_owned(), running, reloads));
 
-    front::http::serve(listener, Arc::clone(&host), Limiter::new(config.limits), shutdown).await;
+    let dialect = Native(Arc::clone(&host));
+    let limiter = Limiter::new(config.limits);
+    http::serve(listener, dialect, limiter, config.timeouts, shutdown).await;
 
     notify::stopping();
     reloading.abort();
@@ -184,8 +187,8 @@ async fn reload_rules(host: Arc<Host>, path: PathBuf, running: Config, mut reloa
     loop {
         reloads.next().await;
         notify::reloading();
-        match config::load_rules(&path, &running) {
-            Ok(config::Reload { rules, waiting }) => {
+        match load_rules(&path, &running) {
+            Ok(Reload { rules, waiting }) => {
                 for section in waiting {
                     tracing::warn!(%section, "changed, but needs a restart to take effect");
                 }

@@ -13,12 +13,14 @@
 //! is the binding, are kept by whoever authenticates the blob.
 
 use aws_lc_rs::digest::SHA256_OUTPUT_LEN;
-use provider_core::{Algorithm, ErrorKind, KeyId, ProviderError, Result, Usage};
+use provider_core::{Algorithm, ErrorKind, KeyId, KeyRef, ProviderError, Result, Usage};
 
 use crate::binding::{Binding, sha256};
 
 const MAGIC: [u8; 4] = *b"SHTK";
 const VERSION: u8 = 1;
+/// TPM_ALG_SHA256 (TPM 2.0 Part 2, 6.3).
+const NAME_ALGORITHM: [u8; 2] = [0x00, 0x0B];
 /// Domain of the digest that binds an unbound key to its usage and id.
 const PURPOSE_LABEL: &[u8] = b"sealhost/tpm/purpose/1\0";
 
@@ -50,6 +52,20 @@ pub(crate) struct Blob {
 }
 
 impl Purpose {
+    /// Refuses a caller who takes the key for another.
+    ///
+    /// # Errors
+    /// `InvalidParameter`: made for another usage, or with another id.
+    pub(crate) fn check(&self, key: KeyRef<'_>) -> Result<()> {
+        if self.usage != key.usage {
+            return Err(ProviderError::invalid("the key was made for another usage"));
+        }
+        if self.id != key.id {
+            return Err(ProviderError::invalid("the key was made with another id"));
+        }
+        Ok(())
+    }
+
     /// The policy digest of the key's public area. With no binding it is one that no policy
     /// session reaches: those are hashes of inputs that begin with 32 bytes of another digest or
     /// of zeros, this one's begins with a label of text.
@@ -80,6 +96,11 @@ impl Blob {
         push(&mut bytes, &self.public)?;
         push(&mut bytes, &self.private)?;
         Ok(bytes)
+    }
+
+    /// The Name of the key's public area, whose nameAlg is SHA-256 (TPM 2.0 Part 1, 16).
+    pub(crate) fn name(&self) -> Vec<u8> {
+        [&NAME_ALGORITHM[..], &sha256(&self.public)].concat()
     }
 
     /// Reads a blob; there is exactly one encoding of each.

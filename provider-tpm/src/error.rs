@@ -46,6 +46,12 @@ impl Fault {
         matches!(self, Self::Code(seen) if seen.base() == code)
     }
 
+    /// Whether the authorization was refused: the value is wrong, or the session's HMAC is, which
+    /// covers the Names of what the command uses.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is(RC_AUTH_FAIL) || self.is(RC_BAD_AUTH)
+    }
+
     /// The error in the contract's words.
     pub(crate) fn into_error(self) -> ProviderError {
         match self {

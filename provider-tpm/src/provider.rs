@@ -56,7 +56,8 @@ impl Provider for TpmProvider {
         let about = device.about().map_err(Fault::into_error)?;
         check_bus(&config, &about)?;
         let srk_name = device.srk_name().to_vec();
-        let info = info(&config, &about, device.srk_note());
+        let notes = [device.srk_note().map(str::to_owned), device.places_note()];
+        let info = info(&config, &about, notes.into_iter().flatten());
         let identity = Identity([&[IDENTITY_VERSION][..], &srk_name].concat());
         let device = Mutex::new(Some(device));
         Ok((Self { config, info, srk_name, device }, identity))
@@ -94,8 +95,12 @@ impl Provider for TpmProvider {
         self.call(|device| device.create((spec.usage, spec.id), binding.as_ref(), Some(key)))
     }
 
-    /// The TPM keeps nothing of a key but a copy that is loaded for use.
+    /// The TPM keeps nothing of a key but a copy that is loaded for use, and a persistent one
+    /// where the settings allow that, which has to go.
     fn destroy(&self, key: KeyRef<'_>) -> Result<()> {
+        if self.config.persist_keys.is_some() {
+            return self.call(|device| device.forget(key.blob));
+        }
         let mut place = self.lock();
         if let Some(device) = place.as_mut()
             && device.forget(key.blob).is_err()
@@ -132,8 +137,8 @@ impl Provider for TpmProvider {
 impl TpmProvider {
     /// Runs a verb on the device, which is connected anew when it is not there, and once more
     /// when it turns out to be lost (a reset, a broken connection). That is safe for every verb:
-    /// none leaves anything in the TPM, and a second key made in place of one that nobody got
-    /// is as good.
+    /// none leaves anything in the TPM but a copy that is found again, and a second key made in
+    /// place of one that nobody got is as good.
     fn call<T>(&self, mut verb: impl FnMut(&mut Device) -> Outcome<T>) -> Result<T> {
         let mut place = self.lock();
         let mut tried = false;
@@ -196,7 +201,7 @@ fn check_bus(config: &Config, about: &About) -> Result<()> {
     Ok(())
 }
 
-fn info(config: &Config, about: &About, srk_note: Option<&str>) -> Info {
+fn info(config: &Config, about: &About, more: impl Iterator<Item = String>) -> Info {
     let mut notes = Vec::new();
     if !config.session_encryption {
         let where_to = if about.vendor.is_on_a_bus(&config.tcti.reach) {
@@ -204,9 +209,9 @@ fn info(config: &Config, about: &About, srk_note: Option<&str>) -> Info {
         } else {
             "session_encryption is off"
         };
-        notes.push(where_to);
+        notes.push(where_to.to_owned());
     }
-    notes.extend(srk_note);
+    notes.extend(more);
     let mut notes = notes.join("; ");
     notes.retain(|character| character == ' ' || character.is_ascii_graphic());
     notes.truncate(NOTES_MAX_BYTES);
@@ -252,7 +257,9 @@ mod tests {
         let vendor = Vendor { manufacturer: manufacturer.into(), string: String::new() };
         let about = About { vendor, firmware: "1.2.3.4".into() };
         match (check_bus(&config, &about), notes) {
-            (Ok(()), Some(notes)) => assert_eq!(info(&config, &about, None).notes, notes),
+            (Ok(()), Some(notes)) => {
+                assert_eq!(info(&config, &about, std::iter::empty()).notes, notes)
+            }
             (Err(error), None) => {
                 assert_eq!(error.kind, ErrorKind::InvalidParameter);
                 assert!(error.detail.contains("danger_clear_bus = true"), "{error}");

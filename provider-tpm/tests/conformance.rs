@@ -1,6 +1,7 @@
 //! The whole provider contract against the TPM provider on real emulators.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it as it does itself")]
+#![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
@@ -8,8 +9,14 @@ use provider_core::conformance::{self, Setup};
 use provider_core::{Secrets, Settings};
 use swtpm_fixtures::Swtpm;
 
-fn at(swtpm: &Swtpm) -> (Settings, Secrets) {
-    (Settings::new([("tcti", swtpm.tcti())]), Secrets::default())
+/// Persists each key from its second use on.
+const PERSISTING: [(&str, &str); 3] =
+    [("persist_keys", "0x81020000-0x81020003"), ("persist_after", "2"), ("persist_interval", "0")];
+
+fn at(swtpm: &Swtpm, more: &[(&str, &str)]) -> (Settings, Secrets) {
+    let tcti = swtpm.tcti();
+    let entries = more.iter().copied().chain([("tcti", &tcti[..])]);
+    (Settings::new(entries), Secrets::default())
 }
 
 fn verify(point: &[u8; 65], digest: &[u8; 32], signature: &[u8; 64]) -> bool {
@@ -18,18 +25,26 @@ fn verify(point: &[u8; 65], digest: &[u8; 32], signature: &[u8; 64]) -> bool {
     key.verify_digest_sig(&digest, signature).is_ok()
 }
 
-#[test]
 #[expect(unsafe_code, reason = "the kit calls through the C table")]
-#[expect(clippy::tests_outside_test_module, reason = "an integration test")]
-fn tpm_provider_keeps_the_contract() {
+fn check(settings: &[(&str, &str)]) {
     let (device, other) = (Swtpm::start().unwrap(), Swtpm::start().unwrap());
     let setup = Setup {
         entry: provider_tpm::sealhost_provider,
-        device: &|| at(&device),
-        other_device: &|| at(&other),
+        device: &|| at(&device, settings),
+        other_device: &|| at(&other, settings),
         verify: &verify,
     };
     // SAFETY: the entry is that of the crate under test, made by the export macro.
     let outcome = unsafe { conformance::run(&setup) };
     assert_eq!(outcome, Ok(()));
+}
+
+#[test]
+fn tpm_provider_keeps_the_contract() {
+    check(&[]);
+}
+
+#[test]
+fn tpm_provider_that_persists_keys_keeps_the_contract() {
+    check(&PERSISTING);
 }

@@ -1,4 +1,4 @@
-//! Private TPM emulators and SoftHSM tokens for tests and the demo.
+//! Private TPM emulators, tokens and systemds for tests and the demo.
 //!
 //! Each fixture has a state directory of its own and is removed with it when it is dropped, and
 //! also when the program that made it panics or is killed. Nothing here is for production.
@@ -11,11 +11,13 @@ pub mod process;
 pub mod proxy;
 pub mod softhsm;
 pub mod swtpm;
+pub mod systemd;
 
 pub use nss::Nss;
 pub use proxy::CommandCounter;
 pub use softhsm::SoftHsm;
 pub use swtpm::Swtpm;
+pub use systemd::Systemd;
 
 /// The result of a fixture call.
 pub type Result<T> = std::result::Result<T, Error>;

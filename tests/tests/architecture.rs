@@ -94,6 +94,27 @@ fn providers_see_no_principals_envelopes_or_audit() {
 fn daemon_sees_no_keys_or_providers() {
     let words = [("provider_core", "providers"), ("KeyBlob", "keys"), ("DataKey", "keys")];
     check(&["daemon/src"], &words, &[]);
+    let row = "| daemon | Unix sockets, kernel peer credentials, rules, files of the audit, HTTP \
+               framing, configuration files | keys, providers, what the requests mean |";
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    assert!(page.contains(row), "the row of the daemon is another");
+}
+
+#[test]
+fn daemon_does_not_know_what_requests_mean() {
+    let words = [
+        ("wire::api", "requests and replies"),
+        ("wire::envelope", "envelopes"),
+        ("wire::context", "encryption contexts"),
+        ("KeyName", "keys"),
+        ("ProviderName", "providers"),
+        ("/v1/", "an endpoint"),
+    ];
+    check(&["daemon/src"], &words, &[]);
+    // Of the host, only its front-ends speak HTTP, and only its configuration TOML.
+    let front = ["host/src/front"];
+    check(&["host/src"], &[("hyper::", "HTTP"), ("http_body_util", "HTTP")], &front);
+    check(&["host/src"], &[("toml::", "TOML")], &["host/src/config"]);
 }
 
 #[test]

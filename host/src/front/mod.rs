@@ -1,4 +1,4 @@
 //! Front-ends: each turns the bytes of one dialect into a request and a reply into bytes. They
 //! know nothing of keys or providers.
 
-pub mod http;
+pub(crate) mod http;

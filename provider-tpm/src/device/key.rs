@@ -68,7 +68,8 @@ impl Device {
         let bytes = blob.encode()?;
         if secret.is_some() {
             // ESYS keeps the last command's input in its context; that of a load lies over it.
-            self.load(sha256(&bytes), blob)?;
+            let public = public(&blob)?;
+            self.load(sha256(&bytes), blob, &public)?;
             if self.sessions.protecting().is_none() {
                 overwrite_command_buffer(&mut self.context)?;
             }
@@ -114,12 +115,13 @@ impl Device {
 
     /// The uncompressed point of a sign key, which the TPM has checked by loading it.
     pub(crate) fn point(&mut self, key: KeyRef<'_>) -> Outcome<[u8; 65]> {
-        let (_, facts) = self.loaded(key)?;
+        let (_, facts) = self.loaded(&sha256(key.blob), key)?;
         facts.point.ok_or_else(|| ProviderError::invalid("the key has no public half").into())
     }
 
-    /// Forgets a key.
+    /// Takes a key out of the TPM and forgets it.
     pub(crate) fn forget(&mut self, blob: &[u8]) -> Outcome<()> {
+        self.evict(blob)?;
         self.slots.forget(&mut self.context, &sha256(blob))
     }
 
@@ -130,14 +132,28 @@ impl Device {
         key: KeyRef<'_>,
         mut run: impl FnMut(&mut Context, KeyHandle) -> tss_esapi::Result<T>,
     ) -> Outcome<T> {
-        let (handle, facts) = self.loaded(key)?;
-        let Some(bound) = &facts.purpose.bound else {
-            let session = self.sessions.authorizing();
-            return command(&mut self.context, session, |tpm| run(tpm, handle));
-        };
+        let hash = sha256(key.blob);
+        if let Some(output) = self.with_persistent(&hash, key, &mut run)? {
+            return Ok(output);
+        }
+        let (handle, facts) = self.loaded(&hash, key)?;
+        if let Some(bound) = &facts.purpose.bound {
+            return self.with_bound(bound, |tpm| run(tpm, handle));
+        }
+        let session = self.sessions.authorizing();
+        let output = command(&mut self.context, session, |tpm| run(tpm, handle))?;
+        self.settle(&hash, key);
+        Ok(output)
+    }
+
+    fn with_bound<T>(
+        &mut self,
+        bound: &Bound,
+        mut run: impl FnMut(&mut Context) -> tss_esapi::Result<T>,
+    ) -> Outcome<T> {
         let mut attempts = 1..POLICY_ATTEMPTS;
         loop {
-            let outcome = self.with_policy(bound, |tpm| run(tpm, handle));
+            let outcome = self.with_policy(bound, &mut run);
             let Err(fault) = outcome else { return outcome };
             // Whatever happened, the session may hold half of a policy.
             if !fault.is_lost() {
@@ -163,31 +179,39 @@ impl Device {
     }
 
     /// The key in the TPM, loaded if it is not, with its usage and id checked.
-    fn loaded(&mut self, key: KeyRef<'_>) -> Outcome<(KeyHandle, Arc<Facts>)> {
-        let hash = sha256(key.blob);
-        if let Some((handle, facts)) = self.slots.find(&mut self.context, &hash)? {
-            check_purpose(&facts.purpose, key)?;
+    pub(super) fn loaded(
+        &mut self,
+        hash: &BlobHash,
+        key: KeyRef<'_>,
+    ) -> Outcome<(KeyHandle, Arc<Facts>)> {
+        if let Some((handle, facts)) = self.slots.find(&mut self.context, hash)? {
+            facts.purpose.check(key)?;
             return Ok((handle, facts));
         }
+        let (blob, public) = self.decode(key)?;
+        self.load(*hash, blob, &public)
+    }
+
+    /// What a blob holds, with its usage and id checked, and that it is a key of this TPM.
+    pub(super) fn decode(&self, key: KeyRef<'_>) -> Outcome<(Blob, Public)> {
         let blob = Blob::decode(key.blob)?;
-        check_purpose(&blob.purpose, key)?;
+        blob.purpose.check(key)?;
         if blob.parent != self.srk.name {
             let detail = "the key was made by another TPM, or by this one before it was cleared";
             return Err(ProviderError::new(ErrorKind::WrongDevice, detail).into());
         }
-        self.load(hash, blob)
+        let public = public(&blob)?;
+        Ok((blob, public))
     }
 
-    fn load(&mut self, hash: BlobHash, blob: Blob) -> Outcome<(KeyHandle, Arc<Facts>)> {
-        let altered = || ProviderError::new(ErrorKind::Integrity, "the key's blob was altered");
-        let public = Public::unmarshall(&blob.public).map_err(|_unreadable| altered())?;
-        let same = public.marshall().is_ok_and(|again| again == blob.public);
-        if !same || !template::is_key(&public, &blob.purpose)? {
-            return Err(altered().into());
-        }
+    fn load(
+        &mut self,
+        hash: BlobHash,
+        blob: Blob,
+        public: &Public,
+    ) -> Outcome<(KeyHandle, Arc<Facts>)> {
+        let facts = Arc::new(Facts::of(&blob, public)?);
         let private = Private::try_from(blob.private).map_err(|_too_long| altered())?;
-        let point = point(&public)?;
-        let facts = Arc::new(Facts { purpose: blob.purpose, point });
         let (parent, session) = (self.srk.handle, self.sessions.authorizing());
         let handle = self.slots.load(&mut self.context, hash, &facts, |context| {
             let load = |tpm: &mut Context| tpm.load(parent, private.clone(), public.clone());
@@ -195,6 +219,28 @@ impl Device {
         })?;
         Ok((handle, facts))
     }
+}
+
+impl Facts {
+    /// What a blob and its public area say.
+    pub(super) fn of(blob: &Blob, public: &Public) -> Outcome<Self> {
+        Ok(Self { purpose: blob.purpose.clone(), point: point(public)? })
+    }
+}
+
+/// The public area of a blob, which is as [`template`] asks for it.
+fn public(blob: &Blob) -> Outcome<Public> {
+    let public = Public::unmarshall(&blob.public).map_err(|_unreadable| altered())?;
+    let same = public.marshall().is_ok_and(|again| again == blob.public);
+    if same && template::is_key(&public, &blob.purpose)? {
+        Ok(public)
+    } else {
+        Err(altered().into())
+    }
+}
+
+fn altered() -> ProviderError {
+    ProviderError::new(ErrorKind::Integrity, "the key's blob was altered")
 }
 
 /// What a TPM says to TPM2_Load about the parameters: they are the blob, and nothing else is.
@@ -205,16 +251,6 @@ fn refused_blob(fault: Fault) -> Fault {
     }
     let detail = format!("the key's blob was altered: {}", code.describe());
     ProviderError::new(ErrorKind::Integrity, detail).into()
-}
-
-fn check_purpose(purpose: &Purpose, key: KeyRef<'_>) -> Outcome<()> {
-    if purpose.usage != key.usage {
-        return Err(ProviderError::invalid("the key was made for another usage").into());
-    }
-    if purpose.id != key.id {
-        return Err(ProviderError::invalid("the key was made with another id").into());
-    }
-    Ok(())
 }
 
 /// An HMAC key in the length of a block, which computes the same MACs (RFC 2104, 2): TPMs refuse

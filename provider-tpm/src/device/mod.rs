@@ -4,8 +4,10 @@
 //! fault that [`Fault::is_lost`] reports, the whole of it is dropped and opened anew.
 
 mod describe;
+mod hot;
 mod key;
 mod pcr;
+mod places;
 mod session;
 mod slots;
 mod srk;
@@ -26,6 +28,7 @@ use crate::config::Config;
 use crate::error::{Code, Fault, RC_INITIALIZE};
 use crate::tcti::Reach;
 pub(crate) use describe::About;
+use places::Places;
 use session::Sessions;
 use slots::Slots;
 use srk::Srk;
@@ -43,6 +46,8 @@ pub(crate) struct Device {
     srk: Srk,
     sessions: Sessions,
     slots: Slots,
+    /// Where hot keys are kept, if they are.
+    places: Option<Places>,
 }
 
 impl Device {
@@ -64,10 +69,13 @@ impl Device {
             Slots::behind_a_manager()
         } else {
             let free = describe::free_slots(&mut context)?;
-            // Loading under a persistent parent takes a slot for the parent.
-            Slots::bare(free.saturating_sub(usize::from(srk.is_persistent())))
+            // A persistent object takes a slot while it is used; loading uses a parent.
+            let passing = srk.is_persistent() || config.persist_keys.is_some();
+            Slots::bare(free.saturating_sub(usize::from(passing)))
         };
-        Ok(Self { context, srk, sessions, slots })
+        let places = config.persist_keys.as_ref();
+        let places = places.map(|settings| Places::open(&mut context, settings)).transpose()?;
+        Ok(Self { context, srk, sessions, slots, places })
     }
 
     /// Describes the TPM.
@@ -83,6 +91,12 @@ impl Device {
     /// Why the storage root key could not be persisted, if that was wanted.
     pub(crate) fn srk_note(&self) -> Option<&str> {
         self.srk.note.as_deref()
+    }
+
+    /// How many of the handles for hot keys are taken, if there are any.
+    pub(crate) fn places_note(&self) -> Option<String> {
+        let (taken, of) = self.places.as_ref()?.counts();
+        Some(format!("persist_keys: {taken} of {of} handles were taken at the opening"))
     }
 
     /// The sentence about the TPM's lockout, from its own counters.

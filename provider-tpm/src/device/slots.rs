@@ -39,6 +39,7 @@ struct Kept {
     loaded: Option<KeyHandle>,
     saved: Option<TpmsContext>,
     used: u64,
+    uses: u64,
 }
 
 impl Slots {
@@ -83,6 +84,18 @@ impl Slots {
         Ok(loaded.map(|handle| (handle, facts)))
     }
 
+    /// Whether a key was loaded and is remembered.
+    pub(super) fn knows(&self, hash: &BlobHash) -> bool {
+        self.kept.contains_key(hash)
+    }
+
+    /// Counts one use of a remembered key and returns how many there were.
+    pub(super) fn count_use(&mut self, hash: &BlobHash) -> u64 {
+        let Some(kept) = self.kept.get_mut(hash) else { return 0 };
+        kept.uses = kept.uses.saturating_add(1);
+        kept.uses
+    }
+
     /// Makes room for one more key, loads it and keeps it.
     pub(super) fn load(
         &mut self,
@@ -92,11 +105,12 @@ impl Slots {
         load: impl FnMut(&mut Context) -> Outcome<KeyHandle>,
     ) -> Outcome<KeyHandle> {
         let handle = self.with_room(context, load)?;
+        let uses = self.kept.get(&hash).map_or(0, |kept| kept.uses);
         if self.kept.len() >= KEPT_MAX {
             self.forget_oldest();
         }
         let facts = Arc::clone(facts);
-        let kept = Kept { facts, loaded: Some(handle), saved: None, used: self.clock };
+        let kept = Kept { facts, loaded: Some(handle), saved: None, used: self.clock, uses };
         self.kept.insert(hash, kept);
         Ok(handle)
     }

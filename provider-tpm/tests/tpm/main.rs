@@ -10,6 +10,7 @@ mod bus;
 mod commands;
 mod keys;
 mod lockout;
+mod persist;
 mod recovery;
 mod srk;
 mod state;

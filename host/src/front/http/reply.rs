@@ -1,9 +1,9 @@
 //! From a reply or an error to bytes. A reply is encoded only with the proof that it is recorded.
 
+use daemon::http::{self, Whole};
 use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{Response, StatusCode};
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use serde::Serialize;
 use wire::api::{ItemResult, OneOrResults};
 use wire::code::Problem;
@@ -12,20 +12,17 @@ use crate::error::{Failure, HostError};
 use crate::pipeline::Answered;
 use crate::reply::{Batch, Reply};
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The response to an answered request.
-pub(super) fn encode(answered: Answered) -> Response<Full<Bytes>> {
+pub(super) fn encode(answered: Answered) -> Whole {
     let Answered { request_id, outcome } = answered;
     let encoded = outcome.and_then(|(reply, _recorded)| encode_reply(reply, &request_id));
-    encoded.unwrap_or_else(|error| problem(&error, &request_id))
+    encoded.unwrap_or_else(|error| http::problem(&problem_of(&error, &request_id)))
 }
 
-fn encode_reply(reply: Reply, id: &str) -> Result<Response<Full<Bytes>>, HostError> {
+fn encode_reply(reply: Reply, id: &str) -> Result<Whole, HostError> {
     match reply {
         Reply::Created(record) => json(StatusCode::CREATED, &record, id),
         Reply::Key(record) => json(StatusCode::OK, &record, id),
@@ -42,7 +39,7 @@ fn encode_reply(reply: Reply, id: &str) -> Result<Response<Full<Bytes>>, HostErr
         Reply::Status(status) => json(StatusCode::OK, &status, id),
         Reply::Providers(providers) => json(StatusCode::OK, &providers, id),
         Reply::Provider(provider) => json(StatusCode::OK, &provider, id),
-        Reply::Metrics(text) => Ok(response(StatusCode::OK, METRICS, text.into_bytes(), id)),
+        Reply::Metrics(text) => Ok(http::response(StatusCode::OK, METRICS, Full::from(text), id)),
     }
 }
 
@@ -59,25 +56,9 @@ fn results<T>(batch: Batch<T>, request_id: &str) -> OneOrResults<T> {
     }
 }
 
-fn json(
-    status: StatusCode,
-    value: &impl Serialize,
-    request_id: &str,
-) -> Result<Response<Full<Bytes>>, HostError> {
-    let body = serde_json::to_vec(value)
-        .map_err(|_unencodable| Failure::Bug("a reply cannot be encoded"))?;
-    Ok(response(status, JSON, body, request_id))
-}
-
-fn problem(error: &HostError, request_id: &str) -> Response<Full<Bytes>> {
-    let problem = problem_of(error, request_id);
-    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut response = response(status, PROBLEM, body, request_id);
-    if let Some(after) = error.retry_after() {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
-    }
-    response
+fn json(status: StatusCode, value: &impl Serialize, id: &str) -> Result<Whole, HostError> {
+    let encoded = http::json(status, value, id);
+    Ok(encoded.map_err(|_unencodable| Failure::Bug("a reply cannot be encoded"))?)
 }
 
 fn problem_of(error: &HostError, request_id: &str) -> Problem {
@@ -87,20 +68,4 @@ fn problem_of(error: &HostError, request_id: &str) -> Problem {
     problem.key.clone_from(&error.key);
     problem.provider.clone_from(&error.provider);
     problem
-}
-
-fn response(
-    status: StatusCode,
-    content_type: HeaderValue,
-    body: Vec<u8>,
-    request_id: &str,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, content_type);
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert(REQUEST_ID, id);
-    }
-    response
 }

@@ -1,6 +1,7 @@
 //! From method, path and body to a request: one match over the endpoints of `docs/api.md`.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use daemon::http::{Query, segments};
 use hyper::Method;
 use wire::api::decode;
 use wire::code::{Code, Fault};
@@ -11,7 +12,7 @@ use crate::request::Request;
 
 /// An endpoint with what its path and query say; its body is not read yet.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(crate) enum Endpoint {
     Create(KeyName),
     Import(KeyName),
     Show(KeyName),
@@ -42,11 +43,7 @@ pub(super) fn endpoint(
     query: Option<&str>,
 ) -> Result<Endpoint, HostError> {
     let query = Query::parse(query)?;
-    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
-    let parts = [segments.next(), segments.next(), segments.next(), segments.next()];
-    if segments.next().is_some() {
-        return Err(no_endpoint());
-    }
+    let parts = segments::<4>(path).ok_or_else(no_endpoint)?;
     let (post, get) = (*method == Method::POST, *method == Method::GET);
     let endpoint = match parts {
         [Some("metrics"), None, None, None] if get => Endpoint::Metrics,
@@ -62,7 +59,7 @@ pub(super) fn endpoint(
         }
         _ => return Err(no_endpoint()),
     };
-    query.none()?;
+    query.only(&[])?;
     Ok(endpoint)
 }
 
@@ -77,7 +74,8 @@ fn key_endpoint(
         None if post => Endpoint::Create(key),
         None if get => Endpoint::Show(key),
         None if *method == Method::DELETE => {
-            let confirm = query.only("confirm")?.map(key_name).transpose()?;
+            query.only(&["confirm"])?;
+            let confirm = query.value("confirm").map(key_name).transpose()?;
             return Ok(Endpoint::Destroy(key, confirm));
         }
         Some("import") if post => Endpoint::Import(key),
@@ -89,12 +87,13 @@ fn key_endpoint(
         Some("verify") if post => Endpoint::Verify(key),
         Some("sign") if post => Endpoint::Sign(key),
         Some("public") if get => {
-            let version = query.only("version")?.map(version_number).transpose()?;
+            query.only(&["version"])?;
+            let version = query.value("version").map(version_number).transpose()?;
             return Ok(Endpoint::Public(key, version));
         }
         _ => return Err(no_endpoint()),
     };
-    query.none()?;
+    query.only(&[])?;
     Ok(endpoint)
 }
 
@@ -187,35 +186,6 @@ fn bodiless(body: &[u8], request: Request) -> Result<Request, HostError> {
         return Ok(request);
     }
     Err(Failure::Decode(Fault::new(Code::Malformed, "this endpoint takes no body")).into())
-}
-
-/// A query of at most one parameter.
-#[derive(Clone, Copy, Debug)]
-struct Query<'a>(Option<(&'a str, &'a str)>);
-
-impl<'a> Query<'a> {
-    fn parse(query: Option<&'a str>) -> Result<Self, HostError> {
-        let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(Self(None)) };
-        match query.split_once('=') {
-            Some((name, value)) if !value.contains(['&', '=']) => Ok(Self(Some((name, value)))),
-            Some(_) | None => Err(invalid("the query is not one parameter")),
-        }
-    }
-
-    fn none(self) -> Result<(), HostError> {
-        match self.0 {
-            None => Ok(()),
-            Some(_) => Err(invalid("this endpoint takes no query")),
-        }
-    }
-
-    fn only(self, name: &str) -> Result<Option<&'a str>, HostError> {
-        match self.0 {
-            None => Ok(None),
-            Some((found, value)) if found == name => Ok(Some(value)),
-            Some(_) => Err(invalid("the query has an unknown parameter")),
-        }
-    }
 }
 
 fn key_name(segment: &str) -> Result<KeyName, HostError> {

@@ -1,0 +1,235 @@
+//! A dialect of few words on a real socket: what serving adds to it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Frame};
+use hyper::header::HeaderValue;
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::http::response;
+use crate::limit::Limits;
+use crate::shutdown::{self, ShutdownTrigger};
+
+/// Answers a path with the body that came, `/denied` before the body, and `/events` with what the
+/// test sends, for as long as it sends.
+#[derive(Clone, Debug)]
+struct Echo {
+    events: Arc<tokio::sync::Mutex<Option<mpsc::Receiver<&'static str>>>>,
+}
+
+/// Events of a stream, as they come.
+struct Events(mpsc::Receiver<&'static str>);
+
+impl Body for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let event = self.0.poll_recv(context);
+        event.map(|event| event.map(|text| Ok(Frame::data(Bytes::from(text)))))
+    }
+}
+
+type Reply = Response<Either<Full<Bytes>, Events>>;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+
+fn text(status: u16, text: impl Into<Bytes>) -> Reply {
+    let status = StatusCode::from_u16(status).unwrap();
+    response(status, TEXT, Either::Left(Full::new(text.into())), "id")
+}
+
+impl Dialect for Echo {
+    type Admitted = Parts;
+    type Body = Either<Full<Bytes>, Events>;
+
+    async fn admit(&self, _caller: &Arc<Caller>, head: &Parts) -> Result<Parts, Reply> {
+        if head.uri.path() == "/denied" { Err(text(403, "denied")) } else { Ok(head.clone()) }
+    }
+
+    async fn answer(&self, caller: &Arc<Caller>, head: Parts, body: Result<Bytes, Fault>) -> Reply {
+        let _place = caller.permit.request().unwrap();
+        match (body, head.uri.path()) {
+            (Err(fault), _) => text(fault.code.http_status(), fault.detail),
+            (Ok(_), "/events") => {
+                let events = self.events.lock().await.take().unwrap();
+                response(StatusCode::OK, TEXT, Either::Right(Events(events)), "id")
+            }
+            (Ok(body), _) if head.method == Method::POST => text(200, body),
+            (Ok(_), path) => text(200, path.to_owned()),
+        }
+    }
+
+    fn turn_away(&self, _principal: &Principal, busy: Busy) -> Reply {
+        text(429, busy.to_string())
+    }
+}
+
+/// A daemon that serves the dialect until it is told to stop.
+struct Daemon {
+    dir: TempDir,
+    events: mpsc::Sender<&'static str>,
+    trigger: ShutdownTrigger,
+    served: tokio::task::JoinHandle<()>,
+}
+
+impl Daemon {
+    fn start(timeouts: Timeouts, limits: Limits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+        let (events, receiver) = mpsc::channel(1);
+        let echo = Echo { events: Arc::new(tokio::sync::Mutex::new(Some(receiver))) };
+        let (shutdown, trigger) = shutdown::channel();
+        let serving = serve(listener, echo, Limiter::new(limits), timeouts, shutdown);
+        Self { dir, events, trigger, served: tokio::spawn(serving) }
+    }
+
+    async fn send(&self, bytes: impl AsRef<[u8]>) -> UnixStream {
+        let mut stream = UnixStream::connect(self.dir.path().join("s")).await.unwrap();
+        stream.write_all(bytes.as_ref()).await.unwrap();
+        stream
+    }
+}
+
+/// Reads until the text has come.
+async fn read_until(stream: &mut UnixStream, text: &str) -> String {
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains(text) {
+        assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0, "{text:?} did not come: {seen:?}");
+    }
+    String::from_utf8(seen).unwrap()
+}
+
+async fn read_to_end(mut stream: UnixStream) -> String {
+    let mut seen = String::new();
+    stream.read_to_string(&mut seen).await.unwrap();
+    seen
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+/// Sends one request with short patience, and compares the status and the end of the answer.
+#[track_caller]
+fn check(request: &str, status: u16, end: &str) {
+    run(async {
+        let short = Duration::from_millis(50);
+        let timeouts = Timeouts { head: short, body: short, drain: short };
+        let daemon = Daemon::start(timeouts, Limits::default());
+        let reply = read_to_end(daemon.send(request).await).await;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{reply:?}");
+        assert!(reply.ends_with(end), "{reply:?}");
+    });
+}
+
+#[test]
+fn request_is_answered_by_the_dialect() {
+    check("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200, "\r\n\r\n/a");
+    let post = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody";
+    check(post, 200, "\r\n\r\nbody");
+}
+
+#[test]
+fn refused_request_is_answered_before_its_body_comes() {
+    check("POST /denied HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n", 403, "denied");
+}
+
+#[test]
+fn body_slower_than_its_timeout_is_malformed() {
+    let slow = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nx";
+    check(slow, 400, "body came too slowly");
+}
+
+#[test]
+fn head_slower_than_its_timeout_ends_the_connection() {
+    run(async {
+        let head = Duration::from_millis(50);
+        let timeouts = Timeouts { head, ..Timeouts::default() };
+        let daemon = Daemon::start(timeouts, Limits::default());
+        for cut in ["", "GET /a HT"] {
+            let reply = read_to_end(daemon.send(cut).await).await;
+            assert!(!reply.contains("200"), "{reply:?}");
+        }
+    });
+}
+
+#[test]
+fn connection_past_the_limit_is_turned_away() {
+    run(async {
+        let limits = Limits { connections: 1, ..Limits::default() };
+        let daemon = Daemon::start(Timeouts::default(), limits);
+        let mut first = daemon.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        read_until(&mut first, "/a").await;
+        let second = daemon.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let reply = read_to_end(second).await;
+        assert!(reply.starts_with("HTTP/1.1 429 "), "{reply:?}");
+    });
+}
+
+#[test]
+fn stream_is_sent_event_by_event() {
+    run(async {
+        let daemon = Daemon::start(Timeouts::default(), Limits::default());
+        let mut stream = daemon.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        read_until(&mut stream, "\r\n\r\n").await;
+        for event in ["data: one\n\n", "data: two\n\n"] {
+            daemon.events.send(event).await.unwrap();
+            // The next one is not sent before this one has come.
+            read_until(&mut stream, event).await;
+        }
+    });
+}
+
+#[test]
+fn stream_ends_when_its_reader_is_gone() {
+    run(async {
+        let daemon = Daemon::start(Timeouts::default(), Limits::default());
+        let mut stream = daemon.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        read_until(&mut stream, "\r\n\r\n").await;
+        drop(stream);
+        daemon.events.closed().await;
+    });
+}
+
+#[test]
+fn end_waits_for_a_request_in_flight_and_not_for_an_idle_connection() {
+    run(async {
+        let daemon = Daemon::start(Timeouts::default(), Limits::default());
+        let mut idle = daemon.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        read_until(&mut idle, "/a").await;
+        let mut flying = daemon.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        read_until(&mut flying, "\r\n\r\n").await;
+        daemon.trigger.request();
+        assert_eq!(read_to_end(idle).await, "");
+        daemon.events.send("last").await.unwrap();
+        drop(daemon.events);
+        assert!(read_to_end(flying).await.contains("last"));
+        daemon.served.await.unwrap();
+    });
+}
+
+#[test]
+fn request_in_flight_longer_than_the_drain_is_cut() {
+    run(async {
+        let drain = Duration::from_millis(50);
+        let timeouts = Timeouts { drain, ..Timeouts::default() };
+        let daemon = Daemon::start(timeouts, Limits::default());
+        let mut events = daemon.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        read_until(&mut events, "\r\n\r\n").await;
+        daemon.trigger.request();
+        daemon.served.await.unwrap();
+        assert_eq!(read_to_end(events).await, "", "a whole stream ends with an empty chunk");
+        assert!(daemon.events.is_closed());
+    });
+}
