@@ -22,6 +22,7 @@ mod store;
 
 pub mod legacy;
 pub mod lifecycle;
+pub mod serve;
 
 pub use chain::{Chain, ChainBuilder, Freshness, Got, NEGATIVE_NAMES_MAX};
 pub use clock::{Now, StoreClock};
