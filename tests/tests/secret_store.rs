@@ -2,7 +2,6 @@
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,
-    clippy::expect_used,
     reason = "integration tests, and what they share"
 )]
 
