@@ -53,6 +53,7 @@ pub(crate) fn of_secret(
         created_by,
         updated_at,
         updated_by,
+        standing,
         as_of,
     } = metadata;
     let mut entries = entries("secret/1", store);
@@ -66,6 +67,7 @@ pub(crate) fn of_secret(
         ("created_by", created_by.to_string()),
         ("updated_at", updated_at.to_string()),
         ("updated_by", updated_by.to_string()),
+        ("standing", standing.as_str().to_owned()),
         ("as_of", as_of.to_string()),
     ];
     entries.extend(fields.map(|(key, value)| (key.to_owned(), value)));
@@ -143,6 +145,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::secret::Standing;
 
     fn metadata() -> Metadata {
         Metadata {
@@ -156,6 +159,7 @@ mod tests {
             created_by: Author::user(0),
             updated_at: Date::MIN,
             updated_by: Author::user(0),
+            standing: Standing::Offered,
             as_of: Date::MIN,
         }
     }
@@ -182,6 +186,7 @@ mod tests {
         check(|it| it.created_by = Author::user(1));
         check(|it| it.updated_at = date);
         check(|it| it.updated_by = Author::user(1));
+        check(|it| it.standing = Standing::AskedFor);
         check(|it| it.as_of = date);
     }
 

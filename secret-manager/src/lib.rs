@@ -19,6 +19,8 @@ mod sealer;
 mod secret;
 mod source;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub mod legacy;
 pub mod lifecycle;
@@ -30,7 +32,7 @@ pub use counter::{Counter, CounterError};
 pub use error::{GetError, OpenError, PutError, SealError, SourceError, StoreError};
 pub use pending::Pending;
 pub use sealer::{HostSealer, Opened, Sealed, Sealer};
-pub use secret::{Draft, Metadata, Query, Secret, Stamp, Tombstone, Value, select};
+pub use secret::{Draft, Metadata, Query, Secret, Stamp, Standing, Tombstone, Value, select};
 pub use source::directory::{DELIVERIES_MAX, DELIVERY_MAX_BYTES, DirectoryFault, DirectorySource};
 pub use source::{Delivery, Removal, Source, Wanted};
 pub use store::file::{Accept, FileStore, FileStoreOptions, SECRETS_MAX};

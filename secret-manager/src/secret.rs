@@ -78,6 +78,8 @@ pub struct Metadata {
     pub updated_at: Date,
     /// Who last stored it.
     pub updated_by: Author,
+    /// Whether it was offered, or came because somebody asked for just this version.
+    pub standing: Standing,
     /// As of when it is so: when a caller put it, when the source was asked for it, or the date
     /// of the delivery that it came with. What is as of an earlier date does not replace it.
     pub as_of: Date,
@@ -94,6 +96,7 @@ impl Metadata {
     pub(crate) fn preference(&self, other: &Self) -> Ordering {
         let by_activation = self.activation.cmp(&other.activation);
         by_activation
+            .then_with(|| self.standing.cmp(&other.standing))
             .then_with(|| self.created_at.cmp(&other.created_at))
             .then_with(|| self.version.as_str().as_bytes().cmp(other.version.as_str().as_bytes()))
     }
@@ -157,7 +160,7 @@ impl Draft {
     /// The secret as it is stored: `before` is the version that it replaces.
     #[must_use]
     pub fn into_secret(self, before: Option<&Metadata>, stamp: &Stamp<'_>) -> Secret {
-        let Stamp { at, by, as_of } = *stamp;
+        let Stamp { standing, at, by, as_of } = *stamp;
         let version = self.stored_version();
         let metadata = Metadata {
             name: self.name,
@@ -170,15 +173,45 @@ impl Draft {
             created_by: before.map_or_else(|| by.clone(), |before| before.created_by.clone()),
             updated_at: at,
             updated_by: by.clone(),
+            standing: before.map_or(standing, |before| before.standing.max(standing)),
             as_of,
         };
         Secret { metadata: Arc::new(metadata), value: self.value }
     }
 }
 
-/// When something is stored, by whom, and as of when it is so.
+/// How a version came to be known. An old version that somebody asked the source for by name is
+/// the one created last here, and must not pass for the newest for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It came because it was asked for.
+    AskedFor,
+    /// A caller put it, or the source offered it among all versions or of its own accord.
+    Offered,
+}
+
+impl Standing {
+    /// The word in contexts and files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AskedFor => "asked-for",
+            Self::Offered => "offered",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        [Self::AskedFor, Self::Offered].into_iter().find(|standing| standing.as_str() == text)
+    }
+}
+
+/// When something is stored, by whom, how it came, and as of when it is so.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp<'a> {
+    /// How it came; a version that was offered once stays so.
+    pub standing: Standing,
     /// When it is stored.
     pub at: Date,
     /// Who stores it.
@@ -212,7 +245,8 @@ pub struct Query {
 }
 
 /// Finds the version that a query means: the one it names, or of the active ones that with the
-/// latest activation, then the latest creation, then the greatest version text.
+/// latest activation, then one that was offered, then the latest creation, then the greatest
+/// version text.
 pub fn select<'a, M: AsRef<Metadata>>(
     versions: impl IntoIterator<Item = &'a M>,
     query: &Query,
@@ -252,7 +286,7 @@ mod tests {
     }
 
     fn stamp(at: Date, by: &Author) -> Stamp<'_> {
-        Stamp { at, by, as_of: at }
+        Stamp { standing: Standing::Offered, at, by, as_of: at }
     }
 
     fn version(version: &str, activation: &str, expiration: &str, created: &str) -> Arc<Metadata> {
@@ -296,6 +330,13 @@ mod tests {
         check(&[later, version("v2", FIRST, THIRD, FIRST)], None, SECOND, Some("v1"));
         let equal = [version("v1", FIRST, THIRD, FIRST), version("v2", FIRST, THIRD, FIRST)];
         check(&equal, None, SECOND, Some("v2"));
+    }
+
+    #[test]
+    fn m4_version_that_was_asked_for_is_behind_those_that_were_offered() {
+        let asked = version("v1", FIRST, THIRD, SECOND);
+        let asked = Metadata { standing: Standing::AskedFor, ..Metadata::clone(&asked) };
+        check(&[asked.into(), version("v2", FIRST, THIRD, FIRST)], None, SECOND, Some("v2"));
     }
 
     #[test]

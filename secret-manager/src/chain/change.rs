@@ -8,7 +8,7 @@ use wire::secrets::{Author, Change, ChangeKind, Date, SecretName, SecretVersion}
 
 use super::{Chain, Inner};
 use crate::error::{PutError, StoreError};
-use crate::secret::{Draft, Metadata, Secret, Stamp};
+use crate::secret::{Draft, Metadata, Secret, Stamp, Standing};
 use crate::source::{Delivery, Removal};
 use crate::store::{Claim, Erasure, Known, Written};
 
@@ -106,7 +106,8 @@ impl Inner {
             let mut secrets = Vec::with_capacity(drafts.len());
             for draft in std::mem::replace(&mut drafts, rest) {
                 let known = self.base.look(&draft.name).await?;
-                secrets.extend(self.stamped(vec![draft], &known, by, None));
+                let drafts = vec![draft];
+                secrets.extend(self.stamped(drafts, &known, by, Standing::Offered, None));
             }
             self.base.write(&secrets, Claim::Put).await?;
             self.show(&secrets).await;
@@ -158,7 +159,8 @@ impl Inner {
         for draft in delivery.secrets {
             self.negatives.forget(&draft.name);
             let known = self.base.look(&draft.name).await?;
-            let secrets = self.stamped(vec![draft], &known, by, Some(as_of));
+            let drafts = vec![draft];
+            let secrets = self.stamped(drafts, &known, by, Standing::Offered, Some(as_of));
             let fate = self.base.write(&secrets, Claim::Delivered(as_of)).await?;
             if fate.first() == Some(&Written::Stored) {
                 self.show(&secrets).await;
@@ -198,13 +200,14 @@ impl Inner {
         drafts: Vec<Draft>,
         known: &Known,
         by: &Author,
+        standing: Standing,
         as_of: Option<Date>,
     ) -> Vec<Secret> {
         let stamped = drafts.into_iter().map(|draft| {
             let version = draft.stored_version();
             let before = known.versions.iter().find(|stored| stored.version == version);
             let at = self.clock.stamp();
-            let stamp = Stamp { at, by, as_of: as_of.unwrap_or(at) };
+            let stamp = Stamp { standing, at, by, as_of: as_of.unwrap_or(at) };
             draft.into_secret(before.map(AsRef::as_ref), &stamp)
         });
         stamped.collect()

@@ -8,7 +8,7 @@ use wire::secrets::{Author, Date, SecretName};
 
 use super::Inner;
 use crate::error::{GetError, SourceError, StoreError};
-use crate::secret::{Draft, Secret};
+use crate::secret::{Draft, Secret, Standing};
 use crate::source::Wanted;
 use crate::store::{Claim, Written};
 
@@ -135,9 +135,13 @@ async fn request(inner: &Inner, asks: &[Ask]) -> Vec<Landed> {
             true => Claim::Delivered(as_of),
             false => Claim::ReadThrough(as_of),
         };
+        let standing = match ask.wanted.version {
+            Some(_) => Standing::AskedFor,
+            None => Standing::Offered,
+        };
         let of_name = |draft: &Draft| draft.name == ask.wanted.name && draft.is_sound();
         let drafts = drafts.into_iter().filter(of_name).collect();
-        let secrets = inner.take_in(drafts, claim, as_of, &behind.author).await;
+        let secrets = inner.take_in(drafts, claim, standing, as_of, &behind.author).await;
         landed.push(secrets.map(Arc::new).map_err(GetError::from));
     }
     landed
@@ -150,6 +154,7 @@ impl Inner {
         &self,
         drafts: Vec<Draft>,
         claim: Claim,
+        standing: Standing,
         as_of: Date,
         by: &Author,
     ) -> Result<Vec<Secret>, StoreError> {
@@ -157,7 +162,7 @@ impl Inner {
             return Ok(Vec::new());
         };
         let known = self.base.look(&name).await?;
-        let secrets = self.stamped(drafts, &known, by, Some(as_of));
+        let secrets = self.stamped(drafts, &known, by, standing, Some(as_of));
         match self.base.write(&secrets, claim).await {
             Ok(written) => {
                 let fates = secrets.into_iter().zip(written);

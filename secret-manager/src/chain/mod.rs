@@ -214,3 +214,6 @@ impl GetError {
         Self::Store(StoreError::Bug("a request to the source panicked"))
     }
 }
+
+#[cfg(test)]
+mod tests;

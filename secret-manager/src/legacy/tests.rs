@@ -3,10 +3,15 @@
 use wire::secrets::{Author, Date};
 
 use super::{ExportFault, ImportFault, LEGACY_FILE_MAX_BYTES, export, import};
-use crate::secret::{Draft, Secret, Stamp, Value};
+use crate::secret::{Draft, Secret, Stamp, Standing, Value};
 
 fn stored(drafts: Vec<Draft>) -> Vec<Secret> {
-    let stamp = Stamp { at: Date::MIN, by: &Author::user(0), as_of: Date::MIN };
+    let stamp = Stamp {
+        standing: Standing::Offered,
+        at: Date::MIN,
+        by: &Author::user(0),
+        as_of: Date::MIN,
+    };
     drafts.into_iter().map(|draft| draft.into_secret(None, &stamp)).collect()
 }
 

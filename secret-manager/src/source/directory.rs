@@ -266,3 +266,6 @@ impl WrittenSecret {
         draft.is_sound().then_some(draft)
     }
 }
+
+#[cfg(test)]
+mod tests;

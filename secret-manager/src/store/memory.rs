@@ -351,3 +351,6 @@ impl Store for MemoryStore {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

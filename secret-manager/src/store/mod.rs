@@ -162,7 +162,7 @@ pub struct Read {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::{Draft, Stamp, Value};
+    use crate::secret::{Draft, Stamp, Standing, Value};
 
     fn date(number: u8) -> Date {
         Date::parse(&format!("2026-01-{number:02}T00:00:00Z")).unwrap()
@@ -174,7 +174,15 @@ mod tests {
             let value = Value::new(Vec::new().into()).unwrap();
             let draft = Draft::new("a".parse().unwrap(), Some("v1".parse().unwrap()), value);
             draft
-                .into_secret(None, &Stamp { at: date(day), by: &Author::user(0), as_of: date(day) })
+                .into_secret(
+                    None,
+                    &Stamp {
+                        standing: Standing::Offered,
+                        at: date(day),
+                        by: &Author::user(0),
+                        as_of: date(day),
+                    },
+                )
                 .metadata
         };
         let tombstone = |day, version: Option<&str>| Tombstone {

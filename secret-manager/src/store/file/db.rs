@@ -12,7 +12,7 @@ use wire::secrets::{Author, ContentType, Date, SecretName, SecretVersion, Tags};
 
 use crate::context::Id;
 use crate::error::OpenError;
-use crate::secret::{Metadata, Tombstone};
+use crate::secret::{Metadata, Standing, Tombstone};
 
 /// The number of this layout; a file of a later one is refused.
 const LAYOUT: i64 = 1;
@@ -231,6 +231,7 @@ struct Column {
     created_by: Author,
     updated_at: Date,
     updated_by: Author,
+    standing: String,
     as_of: Date,
 }
 
@@ -244,6 +245,7 @@ fn written(metadata: &Metadata) -> rusqlite::Result<String> {
         "created_by": metadata.created_by,
         "updated_at": metadata.updated_at,
         "updated_by": metadata.updated_by,
+        "standing": metadata.standing.as_str(),
         "as_of": metadata.as_of,
     });
     serde_json::to_string(&column).map_err(|error| unreadable(2, error))
@@ -252,6 +254,7 @@ fn written(metadata: &Metadata) -> rusqlite::Result<String> {
 fn read_secret(row: &Row<'_>) -> rusqlite::Result<SecretRow> {
     let column: String = row.get(2)?;
     let column: Column = serde_json::from_str(&column).map_err(|error| unreadable(2, error))?;
+    let standing = Standing::from_text(&column.standing);
     let metadata = Metadata {
         name: parsed(row, 0, SecretName::parse)?,
         version: parsed(row, 1, SecretVersion::parse)?,
@@ -263,6 +266,7 @@ fn read_secret(row: &Row<'_>) -> rusqlite::Result<SecretRow> {
         created_by: column.created_by,
         updated_at: column.updated_at,
         updated_by: column.updated_by,
+        standing: standing.ok_or_else(|| unreadable(2, "unknown standing"))?,
         as_of: column.as_of,
     };
     Ok(SecretRow { metadata: Arc::new(metadata), write: id(row, 3)? })

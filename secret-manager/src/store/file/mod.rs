@@ -246,3 +246,6 @@ fn state_item(
     let context = context::of_state(id, number, clock, digest).map_err(refused)?;
     Ok(SealItem { plaintext, context })
 }
+
+#[cfg(test)]
+mod tests;
