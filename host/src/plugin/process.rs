@@ -297,6 +297,8 @@ impl Shared {
     /// `Gone` the others.
     fn die(&self, reason: &str) {
         let now = Instant::now();
+        // Until the worker is known to have ended, or a reaper has it.
+        let _counted = self.spawner.count();
         let (calls, child) = {
             let mut calls = self.lock();
             if calls.dead {
