@@ -71,6 +71,15 @@ pub enum Failure {
     /// Audit: it cannot be written, so nothing is done.
     #[error("audit: {0}")]
     Audit(String),
+    /// Audit: a key was changed, or may have been, and how that ended is not recorded. Nothing is
+    /// undone: a destruction could not be.
+    #[error("audit: {reason}")]
+    OutcomeUnrecorded {
+        /// Whether the change was made, as opposed to having failed on its way.
+        made: bool,
+        /// Why it cannot be recorded.
+        reason: String,
+    },
     /// The host is ending.
     #[error("the host is stopping")]
     Stopping,
@@ -127,7 +136,9 @@ impl HostError {
             Failure::Call(error) => code_of_call(error),
             Failure::Integrity(_) => Code::Integrity,
             Failure::Registry(error) => code_of_registry(error),
-            Failure::Audit(_) | Failure::Bug(_) => Code::Internal,
+            Failure::Audit(_) | Failure::OutcomeUnrecorded { .. } | Failure::Bug(_) => {
+                Code::Internal
+            }
         }
     }
 
@@ -152,6 +163,16 @@ impl HostError {
             }
             Failure::Registry(_) => "the key registry cannot be changed; see the host's log".into(),
             Failure::Audit(_) => "the audit cannot be written; see the host's log".into(),
+            Failure::OutcomeUnrecorded { made: true, .. } => {
+                "the key was changed, but the audit could not be told so; look at the key before \
+                 trying again"
+                    .into()
+            }
+            Failure::OutcomeUnrecorded { made: false, .. } => {
+                "the change failed, and the audit could not be told so; look at the key before \
+                 trying again"
+                    .into()
+            }
             Failure::Bug(_) => "a fault of the host; see its log".into(),
         };
         Fault::new(code, sentence)
