@@ -201,7 +201,7 @@ impl Router {
         }
         provider.note(&outcome);
         if let Err(error) = &outcome
-            && let Err(error) = self.remember_refusal(provider, error)
+            && let Err(error) = self.remember_refusal(provider, error, link.subject())
         {
             tracing::error!(provider = %provider.name(), %error, "the refusal is not remembered");
         }

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
+use tests::Sealhost;
 
 use crate::bench::{
     Faulty, check_not_open, faulty, faulty_works, soft_works, wait_until_open, within,
@@ -74,15 +76,19 @@ fn busy_says_that_it_is_tried_again() {
     check_status(8, "down", &["Busy: the device says no", "tried again"]);
 }
 
-#[test]
-fn device_auth_is_not_tried_again_until_an_operator_says_so() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("root");
+/// A root in a file: the operator's, as a PIN is, so that a second try could lock a token.
+fn operators_root(dir: &Path) -> String {
+    let root = dir.join("root");
     fs::write(&root, [7; 32]).unwrap();
     fs::set_permissions(&root, fs::Permissions::from_mode(0o600)).unwrap();
-    let provider = faulty("open_fails").root(&format!("file:{}", root.display()));
-    let host = provider.settings("status = 9").start();
-    // Its secret is the operator's, as a PIN is; a second try could lock a token.
+    format!("file:{}", root.display())
+}
+
+/// A provider that refuses its secret: it is not shown it again.
+#[track_caller]
+fn check_refused_for_good(provider: &Faulty) {
+    let dir = tempfile::tempdir().unwrap();
+    let host = provider.clone().root(&operators_root(dir.path())).start();
     host.wait_until("the second look", |host| {
         host.provider("c")["reason"].as_str().unwrap().contains("its PIN was refused before")
     });
@@ -91,6 +97,16 @@ fn device_auth_is_not_tried_again_until_an_operator_says_so() {
         "down",
         &["its PIN was refused before", "DeviceAuth", "run: sealctl provider retry c"],
     );
+}
+
+#[test]
+fn device_auth_is_not_tried_again_until_an_operator_says_so() {
+    check_refused_for_good(&faulty("open_fails").settings("status = 9"));
+}
+
+#[test]
+fn device_auth_of_a_plugin_that_breaks_the_rules_for_names_is_not_tried_again_either() {
+    check_refused_for_good(&faulty("subject_too_long"));
 }
 
 #[test]
@@ -260,9 +276,8 @@ fn hung_opening_leaves_no_worker_behind() {
 #[test]
 fn provider_that_dies_after_each_opening_is_restarted_ever_more_slowly() {
     let host = faulty("dies_after_opening").start();
-    let lost = |host: &tests::Sealhost| {
-        host.log().lines().filter(|line| line.contains("worker lost")).count()
-    };
+    let lost =
+        |host: &Sealhost| host.log().lines().filter(|line| line.contains("worker lost")).count();
     host.wait_until("the fourth loss", |host| lost(host) >= 4);
     // 0.1, 0.2 and 0.4 s lie between the four; without growth, it were 0.3 s.
     let times: Vec<_> = host
