@@ -112,16 +112,15 @@ impl Router {
             let in_doubt = match opened {
                 Ok(link) => {
                     let opened_at = Instant::now();
-                    let (availability, gone) = self.watch(&provider, &link, log.as_ref()).await;
+                    let lost = self.watch(&provider, &link, log.as_ref()).await;
                     drop(link);
                     self.registry.detach(provider.name());
-                    let in_doubt = !matches!(availability, Availability::Replaced(_));
-                    provider.set_closed(availability, gone, self.clock.now_text());
+                    provider.set_closed(lost.availability, lost.gone, self.clock.now_text());
                     // One that is lost as soon as it is open is not tried at the same pace for ever.
                     if opened_at.elapsed() >= Backoff::LAST {
                         backoff = Backoff::new();
                     }
-                    in_doubt
+                    lost.in_doubt
                 }
                 Err(error) => error.left_plugin_in_doubt(),
             };
@@ -139,15 +138,9 @@ impl Router {
     }
 
     /// Waits until a link is dead, or its device was replaced by another or refuses its PIN, and
-    /// tells how the instance is to be shown then and whether it is gone. Meanwhile, whenever its device is gone,
-    /// asks after it until it is back and completes what was cut short, so that the way back does
-    /// not depend on anybody's request.
-    async fn watch(
-        &self,
-        provider: &Provider,
-        link: &Link,
-        log: &dyn RecoveryLog,
-    ) -> (Availability, bool) {
+    /// tells how it was lost. Meanwhile, whenever its device is gone, asks after it until it is back
+    /// and completes what was cut short, so that the way back does not depend on anybody's request.
+    async fn watch(&self, provider: &Provider, link: &Link, log: &dyn RecoveryLog) -> Lost {
         let ask = async {
             loop {
                 provider.doubt.notified().await;
@@ -173,9 +166,11 @@ impl Router {
                     Isolation::Process => "; see the host's log; it is started again by itself",
                     Isolation::InProcess => "",
                 };
-                (Availability::Down(death.reason + again), death.gone)
+                let availability = Availability::Down(death.reason + again);
+                Lost { availability, gone: death.gone, in_doubt: true }
             }
-            closed = ask => (closed, false),
+            // The provider answered all its calls.
+            availability = ask => Lost { availability, gone: false, in_doubt: false },
         }
     }
 
@@ -207,6 +202,16 @@ impl Router {
         }
         outcome.map(drop)
     }
+}
+
+/// How an open instance was lost.
+struct Lost {
+    /// How it is to be shown.
+    availability: Availability,
+    /// Whether its device or worker is gone.
+    gone: bool,
+    /// Whether a call is still inside the plugin, or left it in a state that nobody knows.
+    in_doubt: bool,
 }
 
 /// Answers operators who want another try that there will be none.

@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::Sealhost;
 
 use crate::bench::{
-    Faulty, check_not_open, faulty, faulty_works, soft_works, wait_until_open, within,
+    Faulty, check_not_open, faulty, faulty_works, mac, soft_works, wait_until_open, within,
 };
 
 /// A provider that does not open, in a worker and in the host's process.
@@ -107,6 +107,28 @@ fn device_auth_is_not_tried_again_until_an_operator_says_so() {
 #[test]
 fn device_auth_of_a_plugin_that_breaks_the_rules_for_names_is_not_tried_again_either() {
     check_refused_for_good(&faulty("subject_too_long"));
+}
+
+#[test]
+fn open_device_that_refuses_its_pin_is_tried_again_when_an_operator_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = dir.path().join("refuse");
+    let provider = faulty("refuses_while")
+        .root(&operators_root(dir.path()))
+        .settings(&format!("while = \"{}\"", told.display()));
+    for provider in [provider.clone(), provider.in_process()] {
+        let host = provider.start_open();
+        fs::write(&told, "").unwrap();
+        mac(&host, b"x").problem(503, "unavailable");
+        let refused = |host: &Sealhost| {
+            let status = host.provider("c");
+            status["reason"].as_str().is_some_and(|it| it.contains("was refused before"))
+        };
+        host.wait_until("the refusal is remembered", refused);
+        fs::remove_file(&told).unwrap();
+        assert_eq!(host.post("/v1/providers/c/retry", json!({})).ok()["state"], "open");
+        faulty_works(&host);
+    }
 }
 
 #[test]
