@@ -11,6 +11,7 @@ use super::*;
 use crate::clock::ClockHand;
 
 mod disk;
+mod end;
 mod opening;
 mod refusals;
 mod writing;
