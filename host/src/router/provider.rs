@@ -235,6 +235,14 @@ impl Provider {
         }
     }
 
+    /// Notes that its first try takes longer than it may.
+    pub(super) fn set_late(&self, reason: String, now: String) {
+        let mut state = self.write();
+        if matches!(state.availability, Availability::Opening) {
+            *state = State { availability: Availability::Down(reason), since: now, info: None };
+        }
+    }
+
     /// Drops the link, so that its worker ends.
     pub(super) fn close(&self) {
         self.write().availability = Availability::Down("the host is stopping".into());

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
+
 use super::opening::{OpenError, RecoveryLog};
 use super::provider::{Availability, Provider};
 use super::{Backoff, Router, is_fatal};
@@ -44,34 +47,52 @@ impl Router {
         Err(StartError::NoProvider(reasons.collect::<Vec<_>>().join("\n")))
     }
 
+    /// Leaves a task with each of these, and waits until it has answered its first try or missed
+    /// its deadline; that try goes on all the same.
     async fn start_some(
         self: &Arc<Self>,
         providers: Vec<Arc<Provider>>,
         log: &Arc<dyn RecoveryLog>,
     ) -> Result<(), StartError> {
-        let mut first_tries = tokio::task::JoinSet::new();
+        let begun = tokio::time::Instant::now();
+        let mut first_tries = Vec::new();
         for provider in providers {
+            let (answer, answered) = oneshot::channel();
             let (router, log) = (Arc::clone(self), Arc::clone(log));
-            first_tries.spawn(async move {
+            first_tries.push((Arc::clone(&provider), answered));
+            self.supervisors().spawn(async move {
                 let opened = router.try_to_open(&provider, log.as_ref()).await;
-                let fatal = match &opened {
-                    Err(OpenError::Registry(error)) => is_fatal(error),
-                    Ok(_) | Err(_) => false,
-                };
-                if fatal {
-                    return opened.map(drop);
+                if let Some(opened) = tell(opened, answer) {
+                    router.supervise(provider, opened, log).await;
                 }
-                let supervised = Arc::clone(&router).supervise(provider, opened, log);
-                router.supervisors().spawn(supervised);
-                Ok(())
             });
         }
-        while let Some(first) = first_tries.join_next().await {
-            if let Ok(Err(OpenError::Registry(error))) = first {
+        for (provider, mut answered) in first_tries {
+            let limit = provider.config.deadlines.open;
+            let answer = match timeout_at(begun + limit, &mut answered).await {
+                Ok(answer) => answer.ok(),
+                Err(_elapsed) => {
+                    // From here on nobody believes that we listen.
+                    answered.close();
+                    let answer = answered.try_recv().ok();
+                    if answer.is_none() {
+                        self.note_late(&provider, limit);
+                    }
+                    answer
+                }
+            };
+            if let Some(Err(error)) = answer {
                 return Err(error.into());
             }
         }
         Ok(())
+    }
+
+    fn note_late(&self, provider: &Provider, limit: Duration) {
+        let error = OpenError::Call(CallError::Timeout(limit));
+        let reason = error.reason(provider.config.source.isolation);
+        tracing::warn!(provider = %provider.name(), %reason, "provider is not open");
+        provider.set_late(reason, self.clock.now_text());
     }
 
     /// Tries to open an instance and notes how that went.
@@ -201,6 +222,25 @@ impl Router {
             tracing::error!(provider = %provider.name(), %error, "the refusal is not remembered");
         }
         outcome.map(drop)
+    }
+}
+
+/// Tells the start how a first try went. A fault that must stop it ends the supervision, if the
+/// start still listens.
+fn tell(
+    opened: Result<Arc<Link>, OpenError>,
+    answer: oneshot::Sender<Result<(), RegistryError>>,
+) -> Option<Result<Arc<Link>, OpenError>> {
+    match opened {
+        Err(OpenError::Registry(error)) if is_fatal(&error) => match answer.send(Err(error)) {
+            Err(Err(unheard)) => Some(Err(unheard.into())),
+            Ok(()) | Err(Ok(())) => None,
+        },
+        opened => {
+            // A start that waits no longer sees the outcome in the provider's state.
+            let _ = answer.send(Ok(()));
+            Some(opened)
+        }
     }
 }
 

@@ -132,6 +132,17 @@ fn open_device_that_refuses_its_pin_is_tried_again_when_an_operator_says_so() {
 }
 
 #[test]
+fn start_waits_for_the_internal_key_no_longer_than_for_the_rest_of_an_opening() {
+    let provider = faulty("hangs_in_seal_key").deadline("open = \"300ms\"");
+    for provider in [provider.clone(), provider.in_process()] {
+        let mut host = within(Duration::from_secs(10), || provider.start());
+        let parts = ["did not answer within 300 ms", "raise [provider.deadlines]"];
+        check_not_open(&host, "down", &parts);
+        assert!(within(Duration::from_secs(15), || host.stop()).success());
+    }
+}
+
+#[test]
 fn locked_out_says_that_it_is_tried_again() {
     check_status(10, "down", &["LockedOut: the device says no", "tried again"]);
 }
