@@ -181,9 +181,47 @@ impl HostError {
     /// When it makes sense to try again, where that is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        match self.code() {
-            Code::Busy | Code::Unavailable => Some(Duration::from_secs(1)),
-            Code::LockedOut => Some(Duration::from_secs(60)),
+        Manner::of(self.code()).retry_after
+    }
+
+    /// Whose attention it calls for.
+    #[must_use]
+    pub fn attention(&self) -> Attention {
+        Manner::of(self.code()).attention
+    }
+
+    /// Whether it says that the device or its worker is gone.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(&self.failure, Failure::Call(error) if error.is_gone())
+    }
+}
+
+/// Whose attention a failed request calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attention {
+    /// Ours: something is broken.
+    Fault,
+    /// The operator's: a device is not as it should be.
+    Device,
+    /// The caller's alone.
+    Caller,
+}
+
+/// The table of what follows from a code.
+struct Manner {
+    attention: Attention,
+    retry_after: Option<Duration>,
+}
+
+impl Manner {
+    const fn of(code: Code) -> Self {
+        let (attention, seconds) = match code {
+            Code::Internal => (Attention::Fault, None),
+            Code::Unavailable => (Attention::Device, Some(1)),
+            Code::LockedOut => (Attention::Device, Some(60)),
+            Code::Timeout | Code::WrongDevice => (Attention::Device, None),
+            Code::Busy => (Attention::Caller, Some(1)),
             Code::Malformed
             | Code::Invalid
             | Code::Unsupported
@@ -193,17 +231,13 @@ impl HostError {
             | Code::NotFound
             | Code::Conflict
             | Code::StateMismatch
-            | Code::WrongDevice
-            | Code::TooLarge
-            | Code::Internal
-            | Code::Timeout => None,
-        }
-    }
-
-    /// Whether it says that the device or its worker is gone.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        matches!(&self.failure, Failure::Call(error) if error.is_gone())
+            | Code::TooLarge => (Attention::Caller, None),
+        };
+        let retry_after = match seconds {
+            Some(seconds) => Some(Duration::from_secs(seconds)),
+            None => None,
+        };
+        Self { attention, retry_after }
     }
 }
 
@@ -285,6 +319,14 @@ mod tests {
         check(ErrorKind::DeviceGone, Code::Unavailable);
         check(ErrorKind::WrongDevice, Code::WrongDevice);
         check(ErrorKind::Panicked, Code::Internal);
+    }
+
+    #[test]
+    fn what_may_succeed_later_has_a_time_or_is_a_timeout() {
+        for code in Code::ALL {
+            let timed = Manner::of(code).retry_after.is_some();
+            assert_eq!(timed || code == Code::Timeout, code.retryable(), "{code:?}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use wire::audit::{Counts, Kind, Outcome, Record};
 use wire::code::{Code, Fault};
 use wire::name::{KeyName, ProviderName};
 
-use crate::error::{Failure, HostError};
+use crate::error::{Attention, Failure, HostError};
 use crate::metrics::Metrics;
 use crate::ops::{self, Job};
 use crate::registry::Registry;
@@ -364,21 +364,11 @@ fn outcome_unrecorded(made: bool, error: &AuditError) -> Failure {
 /// What the operator must know of a failed request; key names stand in the audit only.
 fn log_failure(request: &str, operation: Option<&'static str>, error: &HostError) {
     let provider = error.provider.as_ref().map(ProviderName::as_str);
-    match error.code() {
-        Code::Internal => tracing::error!(request, operation, provider, %error, "request failed"),
-        Code::Unavailable | Code::Timeout | Code::LockedOut | Code::WrongDevice => {
-            tracing::warn!(request, operation, provider, %error, "request failed");
+    match error.attention() {
+        Attention::Fault => tracing::error!(request, operation, provider, %error, "request failed"),
+        Attention::Device => tracing::warn!(request, operation, provider, %error, "request failed"),
+        Attention::Caller => {
+            tracing::debug!(request, operation, provider, %error, "request refused");
         }
-        Code::Malformed
-        | Code::Invalid
-        | Code::Unsupported
-        | Code::WrongUsage
-        | Code::Integrity
-        | Code::Denied
-        | Code::NotFound
-        | Code::Conflict
-        | Code::StateMismatch
-        | Code::TooLarge
-        | Code::Busy => tracing::debug!(request, operation, provider, %error, "request refused"),
     }
 }
