@@ -5,6 +5,8 @@
 //! numbers and texts are checked before they become values.
 #![expect(unsafe_code, reason = "this file is the caller's end of the C boundary")]
 
+mod counter;
+
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 
@@ -83,6 +85,7 @@ struct Required {
     last_error: unsafe extern "C" fn(*mut u8, usize, *mut usize),
     public_key: Option<PublicKeyFn>,
     sign: Option<SignFn>,
+    counters: Option<counter::Functions>,
 }
 
 type OpenFn = unsafe extern "C" fn(
@@ -400,6 +403,10 @@ const EMPTY_TABLE: abi::Table = abi::Table {
     last_error: None,
     public_key: None,
     sign: None,
+    counter_create: None,
+    counter_increment: None,
+    counter_read: None,
+    counter_destroy: None,
 };
 
 impl Required {
@@ -427,6 +434,9 @@ impl Required {
             last_error: required!(last_error),
             public_key: table.public_key.filter(|_| reaches(offset_of!(abi::Table, public_key))),
             sign: table.sign.filter(|_| reaches(offset_of!(abi::Table, sign))),
+            // The last of the four tells that the table reaches all of them.
+            counters: counter::Functions::of(table)
+                .filter(|_| reaches(offset_of!(abi::Table, counter_destroy))),
         })
     }
 

@@ -4,6 +4,8 @@
 //! later calls answer `Panicked`, because nothing is known of its state.
 #![expect(unsafe_code, reason = "this file is the plugin's end of the C boundary")]
 
+mod counter;
+
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,6 +63,10 @@ pub const fn table<P: Provider>() -> abi::Table {
         last_error: Some(last_error),
         public_key: Some(public_key::<P>),
         sign: Some(sign::<P>),
+        counter_create: Some(counter::create::<P>),
+        counter_increment: Some(counter::increment::<P>),
+        counter_read: Some(counter::read::<P>),
+        counter_destroy: Some(counter::destroy::<P>),
     }
 }
 
