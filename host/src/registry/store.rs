@@ -1,6 +1,8 @@
 //! The registry's SQLite file. It only moves rows; what they mean, and whether they are
 //! authentic, is decided by its callers.
 
+mod counter;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +16,8 @@ use wire::name::{KeyName, ProviderName};
 use super::authentic::RegistryId;
 use super::model::{Instance, Key, Model, RecordKeyName, Stage, Terms, Version};
 
-/// The number of this layout; a file of a later one is refused.
-const LAYOUT: i64 = 1;
+/// The number of this layout; a file of a later one is refused. Layout 1 had no counters.
+const LAYOUT: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE registry (
@@ -102,11 +104,15 @@ impl Store {
         let layout: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
         match layout {
             LAYOUT => return Ok(()),
-            0 => {}
+            0 => {
+                transaction.execute_batch(TABLES)?;
+                let statement = "INSERT INTO registry VALUES (1, ?1, 0)";
+                transaction.execute(statement, params![&new_id[..]])?;
+            }
+            1 => {}
             later => return Err(rusqlite::Error::IntegralValueOutOfRange(0, later)),
         }
-        transaction.execute_batch(TABLES)?;
-        transaction.execute("INSERT INTO registry VALUES (1, ?1, 0)", params![&new_id[..]])?;
+        transaction.execute_batch(counter::TABLES)?;
         transaction.pragma_update(None, "user_version", LAYOUT)?;
         transaction.commit()
     }
@@ -132,6 +138,7 @@ impl Store {
             }
         }
         model.keys = keys.into_iter().map(|(name, key)| (name, Arc::new(key))).collect();
+        counter::load(&self.0, &mut model)?;
         let head = collect(&self.0, "SELECT * FROM head", |row| {
             Ok((name(row, 0, ProviderName::parse)?, array(row, 1)?))
         })?;
