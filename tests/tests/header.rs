@@ -138,7 +138,10 @@ fn page_has_every_field_of_the_table_at_its_offset() {
     check_functions!(open, close, info, self_test, generate, import_key, destroy, mac, random);
     check_functions!(last_error, public_key, sign);
     check_functions!(counter_create, counter_increment, counter_read, counter_destroy);
-    assert_eq!(offset_of!(abi::Table, counter_destroy) + size_of::<usize>(), size_of::<abi::Table>());
+    assert_eq!(
+        offset_of!(abi::Table, counter_destroy) + size_of::<usize>(),
+        size_of::<abi::Table>()
+    );
 }
 
 #[test]
