@@ -57,6 +57,11 @@ typedef struct sealhost_instance sealhost_instance;
 #define SEALHOST_CAPABILITY_NEVER_WAITS 32
 
 /**
+ * Capability bit: keeps monotonic counters.
+ */
+#define SEALHOST_CAPABILITY_COUNTER 64
+
+/**
  * Bytes of `Info::kind` with its closing zero.
  */
 #define SEALHOST_KIND_BYTES 32
@@ -403,7 +408,30 @@ typedef struct sealhost_key_ref {
 } sealhost_key_ref;
 
 /**
- * A provider as a table of functions. All but the last three are required.
+ * A counter as every counter function but `counter_create` names it.
+ */
+typedef struct sealhost_counter_ref {
+    /**
+     * Size of this struct as the host knows it, bytes.
+     */
+    uint32_t size;
+    /**
+     * The id that the counter was made with.
+     */
+    uint8_t id[16];
+    /**
+     * The blob that `counter_create` gave.
+     */
+    const uint8_t *blob;
+    /**
+     * Its length, bytes.
+     */
+    size_t blob_len;
+} sealhost_counter_ref;
+
+/**
+ * A provider as a table of functions. All but `public_key`, `sign`, `auth_subject` and
+ * those of counters are required.
  */
 typedef struct sealhost_table {
     /**
@@ -501,6 +529,31 @@ typedef struct sealhost_table {
                             size_t settings_count,
                             uint8_t *subject_out,
                             size_t *subject_out_len);
+     * Makes a counter of a 16-byte id; writes its blob (capacity 4,096 bytes), the blob's length
+     * and the first value, at least 1. May be absent.
+     */
+    int32_t (*counter_create)(sealhost_instance *instance,
+                              const uint8_t *id,
+                              uint8_t *blob_out,
+                              size_t *blob_out_len,
+                              uint64_t *value_out);
+    /**
+     * Raises a counter; writes a value greater than every one before. May be absent.
+     */
+    int32_t (*counter_increment)(sealhost_instance *instance,
+                                 const struct sealhost_counter_ref *counter,
+                                 uint64_t *value_out);
+    /**
+     * Writes a counter's value. May be absent.
+     */
+    int32_t (*counter_read)(sealhost_instance *instance,
+                            const struct sealhost_counter_ref *counter,
+                            uint64_t *value_out);
+    /**
+     * Removes a counter; absent is success; the blob may be empty. May be absent.
+     */
+    int32_t (*counter_destroy)(sealhost_instance *instance,
+                               const struct sealhost_counter_ref *counter);
 } sealhost_table;
 
 /**

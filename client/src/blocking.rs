@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use wire::api::{
-    CreateRequest, DestroyReply, ImportRequest, ItemResult, KeyRecord, MacItem, MacReply,
-    ProviderStatus, PublicReply, RandomReply, RewrapItem, RewrapReply, SealItem, SealReply,
-    SealedText, SignReply, Status, UnsealItem, UnsealReply, VerifyReply,
+    CounterRecord, CounterReply, CreateCounterRequest, CreateRequest, DestroyCounterReply,
+    DestroyReply, ImportRequest, ItemResult, KeyRecord, MacItem, MacReply, ProviderStatus,
+    PublicReply, RandomReply, RewrapItem, RewrapReply, SealItem, SealReply, SealedText, SignReply,
+    Status, UnsealItem, UnsealReply, VerifyReply,
 };
 use wire::context::EncryptionContext;
 use wire::limits::{DIGEST_BYTES, MAC_BYTES};
@@ -196,6 +197,36 @@ impl Client {
     /// The public key of the version given or the active one.
     pub fn public(&self, name: &KeyName, version: Option<u32>) -> Result<PublicReply, Error> {
         self.runtime.block_on(self.client.public(name, version))
+    }
+
+    /// Makes a counter, which begins at 1 or above.
+    pub fn create_counter(
+        &self,
+        name: &KeyName,
+        request: &CreateCounterRequest,
+    ) -> Result<CounterReply, Error> {
+        self.runtime.block_on(self.client.create_counter(name, request))
+    }
+
+    /// The counters that the caller may know of, by name, without their values.
+    pub fn counters(&self) -> Result<Vec<CounterRecord>, Error> {
+        self.runtime.block_on(self.client.counters())
+    }
+
+    /// A counter and its value.
+    pub fn counter(&self, name: &KeyName) -> Result<CounterReply, Error> {
+        self.runtime.block_on(self.client.counter(name))
+    }
+
+    /// Raises a counter. The value in the reply is given to no other call; one that is not
+    /// answered may have been taken all the same.
+    pub fn increment_counter(&self, name: &KeyName) -> Result<CounterReply, Error> {
+        self.runtime.block_on(self.client.increment_counter(name))
+    }
+
+    /// Destroys a counter.
+    pub fn destroy_counter(&self, name: &KeyName) -> Result<DestroyCounterReply, Error> {
+        self.runtime.block_on(self.client.destroy_counter(name))
     }
 
     /// Random bytes, 1 to 1,024.

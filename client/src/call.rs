@@ -5,10 +5,11 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::api::{
-    Base64Array, CreateRequest, DestroyReply, ImportRequest, ItemResult, KeyList, KeyRecord,
-    MacItem, MacReply, OneOrResults, ProviderList, ProviderStatus, PublicReply, RandomReply,
-    RandomRequest, RewrapItem, RewrapReply, RotateRequest, SealItem, SealReply, SealedText,
-    SecretBase64, SignReply, SignRequest, Status, UnsealItem, UnsealReply, VerifyReply,
+    Base64Array, CounterList, CounterReply, CreateCounterRequest, CreateRequest,
+    DestroyCounterReply, DestroyReply, ImportRequest, IncrementRequest, ItemResult, KeyList,
+    KeyRecord, MacItem, MacReply, OneOrResults, ProviderList, ProviderStatus, PublicReply,
+    RandomReply, RandomRequest, RewrapItem, RewrapReply, RotateRequest, SealItem, SealReply,
+    SealedText, SecretBase64, SignReply, SignRequest, Status, UnsealItem, UnsealReply, VerifyReply,
     VerifyRequest,
 };
 use wire::code::{Code, Fault};
@@ -68,7 +69,7 @@ impl<T> Call<T> {
         &self.message
     }
 
-    /// Whether it changes a key or a secret, so that it is not sent twice.
+    /// Whether it changes a key, a counter or a secret, so that it is not sent twice.
     pub(crate) fn is_change(&self) -> bool {
         self.is_change
     }
@@ -260,6 +261,44 @@ impl Call<PublicReply> {
     }
 }
 
+impl Call<CounterReply> {
+    /// `POST /v1/counters/{name}`: makes a counter.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    pub fn create_counter(name: &KeyName, request: &CreateCounterRequest) -> Result<Self, Error> {
+        changing(post(&counter_path(name, ""), request, json)?)
+    }
+
+    /// `POST /v1/counters/{name}/increment`: raises a counter.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    pub fn increment_counter(name: &KeyName) -> Result<Self, Error> {
+        changing(post(&counter_path(name, "/increment"), &IncrementRequest {}, json)?)
+    }
+
+    /// `GET /v1/counters/{name}`: a counter and its value.
+    pub fn counter(name: &KeyName) -> Self {
+        get(&counter_path(name, ""), json)
+    }
+}
+
+impl Call<CounterList> {
+    /// `GET /v1/counters`: the counters that the caller may know of.
+    pub fn counters() -> Self {
+        get("/v1/counters", json)
+    }
+}
+
+impl Call<DestroyCounterReply> {
+    /// `DELETE /v1/counters/{name}`: destroys a counter. The name is confirmed by being given.
+    pub fn destroy_counter(name: &KeyName) -> Self {
+        let path = counter_path(name, &format!("?confirm={}", name.to_path_segment()));
+        call("DELETE", &path, None, json).change()
+    }
+}
+
 impl Call<RandomReply> {
     /// `POST /v1/random`.
     ///
@@ -306,6 +345,10 @@ impl Call<String> {
 
 fn key_path(name: &KeyName, rest: &str) -> String {
     format!("/v1/keys/{}{rest}", name.to_path_segment())
+}
+
+fn counter_path(name: &KeyName, rest: &str) -> String {
+    format!("/v1/counters/{}{rest}", name.to_path_segment())
 }
 
 pub(crate) fn secret<const MAX: usize>(bytes: &[u8]) -> Result<SecretBase64<MAX>, Error> {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wire::api::{
-    CreateRequest, DestroyReply, ImportRequest, ItemResult, KeyRecord, MacItem, MacReply,
-    ProviderStatus, PublicReply, RandomReply, RewrapItem, RewrapReply, SealItem, SealReply,
-    SealedText, SignReply, Status, UnsealItem, UnsealReply, VerifyReply,
+    CounterRecord, CounterReply, CreateCounterRequest, CreateRequest, DestroyCounterReply,
+    DestroyReply, ImportRequest, ItemResult, KeyRecord, MacItem, MacReply, ProviderStatus,
+    PublicReply, RandomReply, RewrapItem, RewrapReply, SealItem, SealReply, SealedText, SignReply,
+    Status, UnsealItem, UnsealReply, VerifyReply,
 };
 use wire::code::Problem;
 use wire::context::EncryptionContext;
@@ -33,8 +34,8 @@ const REPLY_MAX_BYTES: usize = 16 * 1024 * 1024;
 ///
 /// After a restart of the host a kept connection is dead. That is noticed before it is used, or
 /// the call is sent once more on a new connection: always when not a byte of it was taken, and
-/// otherwise when not a byte of a reply came and the call changes no key. A call that changes a
-/// key is [`Error::Unanswered`] then.
+/// otherwise when not a byte of a reply came and the call changes no key or counter. One that does
+/// is [`Error::Unanswered`] then.
 ///
 /// Use a client and its clones within one tokio runtime, with I/O and time enabled.
 ///
@@ -271,6 +272,36 @@ impl Client {
     /// The public key of the version given or the active one.
     pub async fn public(&self, name: &KeyName, version: Option<u32>) -> Result<PublicReply, Error> {
         Ok(self.send(&Call::public(name, version)).await?.value)
+    }
+
+    /// Makes a counter, which begins at 1 or above.
+    pub async fn create_counter(
+        &self,
+        name: &KeyName,
+        request: &CreateCounterRequest,
+    ) -> Result<CounterReply, Error> {
+        Ok(self.send(&Call::create_counter(name, request)?).await?.value)
+    }
+
+    /// The counters that the caller may know of, by name, without their values.
+    pub async fn counters(&self) -> Result<Vec<CounterRecord>, Error> {
+        Ok(self.send(&Call::counters()).await?.value.counters)
+    }
+
+    /// A counter and its value.
+    pub async fn counter(&self, name: &KeyName) -> Result<CounterReply, Error> {
+        Ok(self.send(&Call::counter(name)).await?.value)
+    }
+
+    /// Raises a counter. The value in the reply is given to no other call; one that is not
+    /// answered may have been taken all the same.
+    pub async fn increment_counter(&self, name: &KeyName) -> Result<CounterReply, Error> {
+        Ok(self.send(&Call::increment_counter(name)?).await?.value)
+    }
+
+    /// Destroys a counter.
+    pub async fn destroy_counter(&self, name: &KeyName) -> Result<DestroyCounterReply, Error> {
+        Ok(self.send(&Call::destroy_counter(name)).await?.value)
     }
 
     /// Random bytes, 1 to 1,024.

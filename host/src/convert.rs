@@ -35,12 +35,13 @@ pub(crate) const fn protection(protection: core::Protection) -> api::Protection 
 
 /// The API's words for what a provider can do.
 pub(crate) fn capabilities(capabilities: core::Capabilities) -> Vec<String> {
-    const WORDS: [(core::Capabilities, &str); 5] = [
+    const WORDS: [(core::Capabilities, &str); 6] = [
         (core::Capabilities::SEAL, "seal"),
         (core::Capabilities::MAC, "mac"),
         (core::Capabilities::IMPORT_MAC, "import-mac"),
         (core::Capabilities::SIGN, "sign"),
         (core::Capabilities::STATE_BINDING, "state-binding"),
+        (core::Capabilities::COUNTER, "counter"),
     ];
     let named = WORDS.iter().filter(|(capability, _)| capabilities.contains(*capability));
     named.map(|(_, word)| (*word).to_owned()).collect()

@@ -65,6 +65,9 @@ pub enum Failure {
     /// Envelope: it does not open.
     #[error(transparent)]
     Integrity(#[from] Integrity),
+    /// Provider: the device has not got the counter any more.
+    #[error("the counter is lost: {0}")]
+    LostCounter(String),
     /// Registry: it cannot be changed.
     #[error(transparent)]
     Registry(RegistryError),
@@ -134,7 +137,7 @@ impl HostError {
             Failure::NoProvider(_) => Code::Unsupported,
             Failure::Unavailable(_) | Failure::Stopping => Code::Unavailable,
             Failure::Call(error) => code_of_call(error),
-            Failure::Integrity(_) => Code::Integrity,
+            Failure::Integrity(_) | Failure::LostCounter(_) => Code::Integrity,
             Failure::Registry(error) => code_of_registry(error),
             Failure::Audit(_) | Failure::OutcomeUnrecorded { .. } | Failure::Bug(_) => {
                 Code::Internal
@@ -158,9 +161,12 @@ impl HostError {
             | Failure::Integrity(_)
             | Failure::Stopping => self.failure.to_string(),
             Failure::Call(_) => sentence_of_call(code).to_owned(),
-            Failure::Registry(RegistryError::NotOpen(_) | RegistryError::Stale) => {
-                self.failure.to_string()
+            Failure::LostCounter(_) => {
+                "the device has lost the counter, or has another in its place".into()
             }
+            Failure::Registry(
+                RegistryError::NotOpen(_) | RegistryError::NoneOpen | RegistryError::Stale,
+            ) => self.failure.to_string(),
             Failure::Registry(_) => "the key registry cannot be changed; see the host's log".into(),
             Failure::Audit(_) => "the audit cannot be written; see the host's log".into(),
             Failure::OutcomeUnrecorded { made: true, .. } => {
@@ -270,11 +276,12 @@ fn code_of_kind(kind: ErrorKind) -> Code {
 
 fn code_of_registry(error: &RegistryError) -> Code {
     match error {
-        RegistryError::NotOpen(_) => Code::Unavailable,
+        RegistryError::NotOpen(_) | RegistryError::NoneOpen => Code::Unavailable,
         RegistryError::Stale => Code::Conflict,
         RegistryError::Store(_)
         | RegistryError::HeadAltered(_)
         | RegistryError::HeadUnverified(_)
+        | RegistryError::CounterAltered(_)
         | RegistryError::RecordAltered { .. } => Code::Internal,
     }
 }

@@ -88,11 +88,11 @@ impl Host {
             Line { host: Arc::clone(self), caller: Arc::clone(caller), begun: Instant::now() };
         match asked {
             // A change is carried through even when its caller goes away.
-            Ok(request) if request.changes_a_key() => {
+            Ok(request) if request.is_a_change() => {
                 let request_id = self.next_request_id();
                 let id = request_id.clone();
                 let carried = tokio::spawn(async move { line.walk(id, Ok(request)).await });
-                let lost = |_panicked| HostError::from(Failure::Bug("a key change panicked"));
+                let lost = |_panicked| HostError::from(Failure::Bug("a change panicked"));
                 match carried.await.map_err(lost) {
                     Ok(answered) => answered,
                     Err(error) => Answered { request_id, outcome: Err(error) },
@@ -234,6 +234,7 @@ impl Line {
         let mut used = Used::default();
         let mut intended = false;
         let unread = asked.is_err();
+        let durable = asked.as_ref().is_ok_and(Request::is_a_change);
         let (operation, key, result) = match asked {
             Ok(request) => {
                 let done = self.perform(&request_id, &request, &mut used, &mut intended).await;
@@ -252,7 +253,7 @@ impl Line {
             log_failure(&request_id, operation, error);
         }
         let key = key.as_ref();
-        let about = About { request_id: &request_id, operation, key, intended, unread };
+        let about = About { request_id: &request_id, operation, key, intended, durable, unread };
         let recorded = match &result {
             Ok((_, request)) => match request.exempt_from_audit() {
                 Some(reason) => Ok(Recorded::exempt(reason)),
@@ -293,7 +294,7 @@ impl Line {
         let key = request.key().map(KeyName::as_str);
         let authorized = rules.authorize(&self.caller.principal, request.operation(), key)?;
         let job = Job { host: &self.host, authorized, request_id };
-        if request.changes_a_key() {
+        if request.takes_an_intent() {
             self.host.record_intent(&job, request.operation()).await?;
             *intended = true;
         }
@@ -329,9 +330,8 @@ impl Line {
             ..Record::new(kind, &time, self.host.registry.generation())
         };
         match code {
-            _ if about.intended => {
-                tokio::task::block_in_place(|| self.host.audit.append_synced(&record))
-            }
+            _ if about.intended => self.record_synced(&record),
+            None if about.durable => self.record_synced(&record),
             // Whoever may do nothing can still ask, and must not fill the disk by it.
             _ if about.unread => self.host.audit.append_refusal(&record),
             Some(Code::Denied | Code::Malformed | Code::Busy) => {
@@ -339,6 +339,10 @@ impl Line {
             }
             _ => self.host.audit.append(&record),
         }
+    }
+
+    fn record_synced(&self, record: &Record<'_>) -> Result<Recorded, AuditError> {
+        tokio::task::block_in_place(|| self.host.audit.append_synced(record))
     }
 }
 
@@ -349,6 +353,8 @@ struct About<'a> {
     key: Option<&'a KeyName>,
     /// Whether an intent was written, which an outcome must follow.
     intended: bool,
+    /// Whether it changed something, so that the record is on the disk before the reply.
+    durable: bool,
     /// Whether it was never read, so that nobody was asked whether its caller may do it.
     unread: bool,
 }

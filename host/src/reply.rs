@@ -1,8 +1,9 @@
 //! Everything that the host can answer, and what the audit is told of it.
 
 use wire::api::{
-    DestroyReply, KeyList, KeyRecord, MacReply, Origin, Protection, ProviderList, ProviderStatus,
-    PublicReply, RandomReply, RewrapReply, SealReply, SignReply, Status, UnsealReply, VerifyReply,
+    CounterList, CounterReply, DestroyCounterReply, DestroyReply, KeyList, KeyRecord, MacReply,
+    Origin, Protection, ProviderList, ProviderStatus, PublicReply, RandomReply, RewrapReply,
+    SealReply, SignReply, Status, UnsealReply, VerifyReply,
 };
 use wire::name::ProviderName;
 
@@ -33,6 +34,14 @@ pub enum Reply {
     Signed(SignReply),
     /// A public key.
     Public(PublicReply),
+    /// A counter that was made.
+    CounterCreated(CounterReply),
+    /// A counter with its value.
+    Counter(CounterReply),
+    /// Counters.
+    Counters(CounterList),
+    /// A counter is destroyed.
+    CounterDestroyed(DestroyCounterReply),
     /// Random bytes.
     Random(RandomReply),
     /// The host.

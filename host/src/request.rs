@@ -1,6 +1,8 @@
 //! Everything that can be asked of the host. Front-ends turn bytes into one of these; nothing
 //! behind them knows how it was written.
 
+mod counter;
+
 use daemon::audit::Exempt;
 use wire::api::{
     CreateRequest, ImportRequest, MacItem, OneOrItems, RandomRequest, RewrapItem, SealItem,
@@ -9,6 +11,8 @@ use wire::api::{
 use wire::name::{KeyName, ProviderName};
 
 use crate::error::HostError;
+
+pub use counter::CounterRequest;
 
 /// One request.
 #[derive(Debug)]
@@ -39,6 +43,10 @@ pub enum Request {
     Sign(KeyName, SignRequest),
     /// Tell a public key, of the version named or the active one.
     Public(KeyName, Option<u32>),
+    /// Do something with a counter.
+    Counter(KeyName, CounterRequest),
+    /// Describe all counters that the caller may see.
+    ListCounters,
     /// Draw random bytes.
     Random(RandomRequest),
     /// Describe the host.
@@ -78,6 +86,8 @@ impl Request {
             Self::Verify(..) => "verify",
             Self::Sign(..) => "sign",
             Self::Public(..) => "public",
+            Self::Counter(_, request) => request.operation(),
+            Self::ListCounters => "list_counters",
             Self::Random(_) => "random",
             Self::Status => "status",
             Self::Providers => "providers",
@@ -86,7 +96,7 @@ impl Request {
         }
     }
 
-    /// The key that it is about.
+    /// The key or counter that it is about.
     #[must_use]
     pub const fn key(&self) -> Option<&KeyName> {
         match self {
@@ -101,8 +111,10 @@ impl Request {
             | Self::Mac(key, _)
             | Self::Verify(key, _)
             | Self::Sign(key, _)
-            | Self::Public(key, _) => Some(key),
+            | Self::Public(key, _)
+            | Self::Counter(key, _) => Some(key),
             Self::List
+            | Self::ListCounters
             | Self::Random(_)
             | Self::Status
             | Self::Providers
@@ -111,10 +123,39 @@ impl Request {
         }
     }
 
-    /// Whether it changes a key, so that the audit says so before it is done.
+    /// Whether it changes a key, or makes or destroys a counter, so that the audit says so before
+    /// it is done.
     #[must_use]
-    pub const fn changes_a_key(&self) -> bool {
-        matches!(self, Self::Create(..) | Self::Import(..) | Self::Rotate(_) | Self::Destroy(..))
+    pub const fn takes_an_intent(&self) -> bool {
+        match self {
+            Self::Create(..) | Self::Import(..) | Self::Rotate(_) | Self::Destroy(..) => true,
+            Self::Counter(_, request) => request.makes_or_destroys(),
+            Self::Show(_)
+            | Self::List
+            | Self::Seal(..)
+            | Self::Unseal(..)
+            | Self::Rewrap(..)
+            | Self::Mac(..)
+            | Self::Verify(..)
+            | Self::Sign(..)
+            | Self::Public(..)
+            | Self::ListCounters
+            | Self::Random(_)
+            | Self::Status
+            | Self::Providers
+            | Self::Retry(_)
+            | Self::Metrics => false,
+        }
+    }
+
+    /// Whether it changes a device or the registry: then it is carried through when its caller
+    /// goes away, and its record is on the disk before the reply.
+    #[must_use]
+    pub const fn is_a_change(&self) -> bool {
+        if let Self::Counter(_, request) = self {
+            return request.changes();
+        }
+        self.takes_an_intent()
     }
 
     /// Why it leaves no audit record when it succeeds; `None` for what must leave one.
@@ -136,6 +177,8 @@ impl Request {
             | Self::Verify(..)
             | Self::Sign(..)
             | Self::Public(..)
+            | Self::Counter(..)
+            | Self::ListCounters
             | Self::Random(_)
             | Self::Retry(_) => None,
         }

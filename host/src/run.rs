@@ -20,7 +20,7 @@ use crate::config::{Config, load_rules};
 use crate::front::http::Native;
 use crate::pipeline::Host;
 use crate::plugin::Spawner;
-use crate::registry::{REGISTRY_ID_BYTES, Registry, RegistryError, Version};
+use crate::registry::{Counter, REGISTRY_ID_BYTES, Registry, RegistryError, Version};
 use crate::router::{RecoveryLog, Router, StartError};
 
 /// How long the workers of a host that was killed are waited for: longer than their grace.
@@ -197,6 +197,18 @@ impl RecoveryLog for AuditedRecovery {
             key: Some(key.as_str()),
             version: Some(version.number),
             provider: Some(ProviderName::as_str(&version.provider)),
+            ..Record::new(Kind::Recovered, &time, generation)
+        };
+        let recorded = tokio::task::block_in_place(|| self.audit.append_synced(&record));
+        recorded.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn recovered_counter(&self, counter: &Counter, generation: u64) -> Result<(), String> {
+        let time = self.clock.now_text();
+        let provider = counter.device().map(|home| home.provider.as_str());
+        let record = Record {
+            key: Some(counter.name.as_str()),
+            provider,
             ..Record::new(Kind::Recovered, &time, generation)
         };
         let recorded = tokio::task::block_in_place(|| self.audit.append_synced(&record));

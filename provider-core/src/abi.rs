@@ -37,6 +37,8 @@ pub const CAPABILITY_STATE_BINDING: u64 = 16;
 /// Capability bit: every function but `open`, `close` and `self_test` answers in microseconds of
 /// computing and waits for nothing, so that it may be called where waiting is not allowed.
 pub const CAPABILITY_NEVER_WAITS: u64 = 32;
+/// Capability bit: keeps monotonic counters.
+pub const CAPABILITY_COUNTER: u64 = 64;
 
 /// Bytes of [`Info::kind`] with its closing zero.
 pub const KIND_BYTES: usize = 32;
@@ -104,6 +106,20 @@ pub struct KeyRef {
     pub blob_len: usize,
 }
 
+/// A counter as every counter function but `counter_create` names it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CounterRef {
+    /// Size of this struct as the host knows it, bytes.
+    pub size: u32,
+    /// The id that the counter was made with.
+    pub id: [u8; 16],
+    /// The blob that `counter_create` gave.
+    pub blob: *const u8,
+    /// Its length, bytes.
+    pub blob_len: usize,
+}
+
 /// What a provider says of its device. Texts are printable UTF-8 closed by a zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +142,8 @@ pub struct Info {
     pub notes: [u8; NOTES_BYTES],
 }
 
-/// A provider as a table of functions. All but the last three are required.
+/// A provider as a table of functions. All but `public_key`, `sign`, `auth_subject` and
+/// those of counters are required.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
@@ -225,6 +242,36 @@ pub struct Table {
             subject_out_len: *mut usize,
         ) -> i32,
     >,
+    /// Makes a counter of a 16-byte id; writes its blob (capacity 4,096 bytes), the blob's length
+    /// and the first value, at least 1. May be absent.
+    pub counter_create: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            id: *const u8,
+            blob_out: *mut u8,
+            blob_out_len: *mut usize,
+            value_out: *mut u64,
+        ) -> i32,
+    >,
+    /// Raises a counter; writes a value greater than every one before. May be absent.
+    pub counter_increment: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            counter: *const CounterRef,
+            value_out: *mut u64,
+        ) -> i32,
+    >,
+    /// Writes a counter's value. May be absent.
+    pub counter_read: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            counter: *const CounterRef,
+            value_out: *mut u64,
+        ) -> i32,
+    >,
+    /// Removes a counter; absent is success; the blob may be empty. May be absent.
+    pub counter_destroy:
+        Option<unsafe extern "C" fn(instance: *mut Instance, counter: *const CounterRef) -> i32>,
 }
 
 #[cfg(test)]

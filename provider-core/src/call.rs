@@ -5,6 +5,8 @@
 //! numbers and texts are checked before they become values.
 #![expect(unsafe_code, reason = "this file is the caller's end of the C boundary")]
 
+mod counter;
+
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 
@@ -84,6 +86,7 @@ struct Required {
     public_key: Option<PublicKeyFn>,
     sign: Option<SignFn>,
     auth_subject: Option<AuthSubjectFn>,
+    counters: Option<counter::Functions>,
 }
 
 type OpenFn = unsafe extern "C" fn(
@@ -426,6 +429,10 @@ const EMPTY_TABLE: abi::Table = abi::Table {
     public_key: None,
     sign: None,
     auth_subject: None,
+    counter_create: None,
+    counter_increment: None,
+    counter_read: None,
+    counter_destroy: None,
 };
 
 impl Required {
@@ -456,6 +463,9 @@ impl Required {
             auth_subject: table
                 .auth_subject
                 .filter(|_| reaches(offset_of!(abi::Table, auth_subject))),
+            // The last of the four tells that the table reaches all of them.
+            counters: counter::Functions::of(table)
+                .filter(|_| reaches(offset_of!(abi::Table, counter_destroy))),
         })
     }
 

@@ -4,6 +4,8 @@
 //! later calls answer `Panicked`, because nothing is known of its state.
 #![expect(unsafe_code, reason = "this file is the plugin's end of the C boundary")]
 
+mod counter;
+
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,6 +65,10 @@ pub const fn table<P: Provider>() -> abi::Table {
         public_key: Some(public_key::<P>),
         sign: Some(sign::<P>),
         auth_subject: Some(auth_subject::<P>),
+        counter_create: Some(counter::create::<P>),
+        counter_increment: Some(counter::increment::<P>),
+        counter_read: Some(counter::read::<P>),
+        counter_destroy: Some(counter::destroy::<P>),
     }
 }
 

@@ -165,6 +165,15 @@ pub struct KeyRef<'a> {
     pub blob: &'a [u8],
 }
 
+/// A monotonic counter as every verb but the one that makes it names it.
+#[derive(Clone, Copy, Debug)]
+pub struct CounterRef<'a> {
+    /// The id that the counter was made with; the provider refuses a blob of another id.
+    pub id: KeyId,
+    /// What [`counter_create`](crate::Provider::counter_create) returned.
+    pub blob: &'a [u8],
+}
+
 /// The opaque bytes by which a provider recognizes its device at the next opening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity(pub Vec<u8>);
@@ -198,6 +207,8 @@ impl Capabilities {
     /// Every verb but `open` and `self_test` answers in microseconds of computing and waits for
     /// nothing, so that it may be called where waiting is not allowed.
     pub const NEVER_WAITS: Self = Self(abi::CAPABILITY_NEVER_WAITS);
+    /// Keeps monotonic counters.
+    pub const COUNTER: Self = Self(abi::CAPABILITY_COUNTER);
 
     /// Both sets together.
     #[must_use]

@@ -3,7 +3,8 @@
 
 use crate::error::{ErrorKind, ProviderError, Result};
 use crate::key::{
-    AuthSubject, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, PublicKey, Signature,
+    AuthSubject, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac, PublicKey,
+    Signature,
 };
 use crate::secret::SecretBytes;
 use crate::settings::{Secrets, Settings};
@@ -123,4 +124,48 @@ pub trait Provider: Send + Sync + Sized + 'static {
     fn sign(&self, _key: KeyRef<'_>, _digest: &[u8; 32]) -> Result<Signature> {
         Err(ProviderError::new(ErrorKind::Unsupported, "this provider has no asymmetric keys"))
     }
+
+    /// Makes a monotonic counter on the device and returns its blob and its value, at least 1.
+    ///
+    /// The number lies in the device alone: a provider that would have to keep it in the blob or
+    /// in memory has no counters.
+    ///
+    /// # Errors
+    /// `Unsupported`: the device has none. `KeyExists`: it has one of this id. `Exhausted`: it has
+    /// room for no more.
+    fn counter_create(&self, _id: KeyId) -> Result<(KeyBlob, u64)> {
+        Err(no_counters())
+    }
+
+    /// Raises a counter and returns the new value: greater than every one that it ever had, given
+    /// to no other call, and kept through a loss of power. After a failure it may have been raised.
+    ///
+    /// # Errors
+    /// `KeyNotFound`: the device has no such counter. `Integrity`: the blob was altered, or another
+    /// counter is in the place of this one. `WrongDevice`: the blob is another device's.
+    /// `InvalidParameter`: the blob is of another id.
+    fn counter_increment(&self, _counter: CounterRef<'_>) -> Result<u64> {
+        Err(no_counters())
+    }
+
+    /// Returns the value that a counter has.
+    ///
+    /// # Errors
+    /// As [`counter_increment`](Self::counter_increment).
+    fn counter_read(&self, _counter: CounterRef<'_>) -> Result<u64> {
+        Err(no_counters())
+    }
+
+    /// Removes a counter. One that is gone already is a success. The blob may be empty: then the id
+    /// alone names the counter.
+    ///
+    /// # Errors
+    /// Device errors only; `Unsupported` where there are no counters.
+    fn counter_destroy(&self, _counter: CounterRef<'_>) -> Result<()> {
+        Err(no_counters())
+    }
+}
+
+fn no_counters() -> ProviderError {
+    ProviderError::new(ErrorKind::Unsupported, "this provider has no counters")
 }

@@ -118,7 +118,8 @@ fn byte(number: u32) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
 }
 
-fn push(bytes: &mut Vec<u8>, part: &[u8]) -> Result<()> {
+/// Appends a part with its length.
+pub(crate) fn push(bytes: &mut Vec<u8>, part: &[u8]) -> Result<()> {
     let length = u16::try_from(part.len());
     let length = length.map_err(|error| {
         ProviderError::new(ErrorKind::Internal, format!("part of {} bytes: {error}", part.len()))
@@ -169,13 +170,15 @@ fn read(bytes: &[u8]) -> Option<Blob> {
     rest.is_empty().then_some(Blob { purpose, parent, public, private })
 }
 
-fn take_array<const LENGTH: usize>(rest: &mut &[u8]) -> Option<[u8; LENGTH]> {
+/// Takes bytes of a fixed number from the front.
+pub(crate) fn take_array<const LENGTH: usize>(rest: &mut &[u8]) -> Option<[u8; LENGTH]> {
     let (taken, left) = rest.split_first_chunk()?;
     *rest = left;
     Some(*taken)
 }
 
-fn take_part(rest: &mut &[u8]) -> Option<Vec<u8>> {
+/// Takes a part that [`push`] appended.
+pub(crate) fn take_part(rest: &mut &[u8]) -> Option<Vec<u8>> {
     let length = usize::from(u16::from_be_bytes(take_array(rest)?));
     let (taken, left) = rest.split_at_checked(length)?;
     *rest = left;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use provider_core::{Result, Secrets, Settings};
 
-use crate::range::{HandleRange, OWNER_PERSISTENT};
+use crate::range::{COUNTERS_DEFAULT, HandleRange, OWNER_NV, OWNER_PERSISTENT};
 use crate::tcti::{self, Tcti};
 
 /// Uses of a key from which on it is a hot one. Never 1: the self test would be hot.
@@ -28,6 +28,9 @@ pub(crate) struct Config {
     pub(crate) danger_clear_bus: bool,
     /// `persist_keys` and what belongs to it: keeps hot keys at persistent handles; default no.
     pub(crate) persist_keys: Option<PersistKeys>,
+    /// `counters`: the NV indices at which counters are made; 0x01820000 to 0x0182000f by
+    /// default, none when empty.
+    pub(crate) counters: Option<HandleRange>,
     /// `openssl_context`: whether libtss2 shares one private OpenSSL context; default yes.
     pub(crate) private_openssl: bool,
 }
@@ -62,6 +65,7 @@ impl Config {
         let session_encryption = flag("session_encryption", true);
         let danger_clear_bus = flag("danger_clear_bus", false);
         let persist_keys = persist_keys(&mut settings, session_encryption);
+        let counters = counters(&mut settings);
         let openssl = settings.take("openssl_context");
         let private_openssl = match openssl.as_deref() {
             None | Some("private") => true,
@@ -80,6 +84,7 @@ impl Config {
             session_encryption,
             danger_clear_bus,
             persist_keys,
+            counters,
             private_openssl,
         })
     }
@@ -113,6 +118,18 @@ fn persist_keys(settings: &mut Settings, session_encryption: bool) -> Option<Per
     }
 }
 
+fn counters(settings: &mut Settings) -> Option<HandleRange> {
+    let Some(given) = settings.take("counters") else { return Some(COUNTERS_DEFAULT) };
+    if given.is_empty() {
+        return None;
+    }
+    let range = HandleRange::parse(&given, &OWNER_NV);
+    if let Err(fault) = &range {
+        settings.fault(format!("counters {fault}"));
+    }
+    range.ok()
+}
+
 fn number(settings: &mut Settings, key: &str, range: &RangeInclusive<u64>) -> Option<u64> {
     let expected = format!("a number from {} to {}", range.start(), range.end());
     let number = settings.take_parsed::<u64>(key, &expected)?;
@@ -144,6 +161,7 @@ mod tests {
         assert!(config.session_encryption && config.private_openssl);
         assert!(!config.persist_srk && !config.danger_clear_bus);
         assert_eq!(config.persist_keys, None);
+        assert_eq!(config.counters, Some(COUNTERS_DEFAULT));
         check(&[], Ok("device:/dev/tpmrm0"));
     }
 
@@ -219,5 +237,15 @@ mod tests {
     #[test]
     fn persist_settings_without_a_range_are_refused() {
         check(&[("persist_after", "5")], Err("need persist_keys"));
+    }
+
+    #[test]
+    fn counters_are_where_the_operator_says_or_nowhere() {
+        let counters = |text: &str| {
+            Config::new(Settings::new([("counters", text)]), Secrets::default()).unwrap().counters
+        };
+        assert_eq!(counters("0x01830000-0x01830000").unwrap().len(), 1);
+        assert_eq!(counters(""), None);
+        check(&[("counters", "0x81020000-0x81020001")], Err("counters must be FIRST-LAST"));
     }
 }

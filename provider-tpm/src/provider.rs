@@ -5,15 +5,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use provider_core::key::{RANDOM_MAX_BYTES, check_import_length, check_mac_input};
 use provider_core::{
-    Capabilities, ErrorKind, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac, Provider,
-    ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature, Usage,
+    Capabilities, CounterRef, ErrorKind, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac,
+    Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature, Usage,
 };
 
 use crate::binding::Binding;
 use crate::config::Config;
-use crate::device::{About, Device, Outcome};
+use crate::counter::Counter;
+use crate::device::{About, Device, Outcome, replaced};
 use crate::error::{Fault, RC_LOCKOUT};
 use crate::openssl;
+use crate::range::HandleRange;
 
 /// First byte of an identity: the Name of the storage root key follows.
 const IDENTITY_VERSION: u8 = 1;
@@ -132,6 +134,36 @@ impl Provider for TpmProvider {
         check_sign(key)?;
         self.call(|device| device.sign(key, *digest)).map(Signature)
     }
+
+    fn counter_create(&self, id: KeyId) -> Result<(KeyBlob, u64)> {
+        let range = self.counters()?;
+        let mut begun = false;
+        self.call(|device| {
+            if begun {
+                // The TPM was lost on the way, and nobody got the counter that it may have made.
+                device.counter_destroy(CounterRef { id, blob: &[] }, range)?;
+            }
+            begun = true;
+            device.counter_create(id, range)
+        })
+    }
+
+    fn counter_increment(&self, counter: CounterRef<'_>) -> Result<u64> {
+        self.counters()?;
+        let raised = self.call(|device| device.counter_increment(counter));
+        raised.map_err(|error| refused_counter(counter, error))
+    }
+
+    fn counter_read(&self, counter: CounterRef<'_>) -> Result<u64> {
+        self.counters()?;
+        let read = self.call(|device| device.counter_read(counter));
+        read.map_err(|error| refused_counter(counter, error))
+    }
+
+    fn counter_destroy(&self, counter: CounterRef<'_>) -> Result<()> {
+        let range = self.counters()?;
+        self.call(|device| device.counter_destroy(counter, range))
+    }
 }
 
 impl TpmProvider {
@@ -165,6 +197,12 @@ impl TpmProvider {
         }
     }
 
+    fn counters(&self) -> Result<HandleRange> {
+        self.config.counters.ok_or_else(|| {
+            ProviderError::new(ErrorKind::Unsupported, "counters are off by the setting counters")
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Device>> {
         // After a panic inside a verb the place is empty, which is a good state.
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
@@ -177,6 +215,14 @@ fn locked_out(device: &mut Device, fault: Fault) -> ProviderError {
         error.detail = format!("{}: {sentence}", error.detail);
     }
     error
+}
+
+/// Reading and raising are authorized by the blob alone, so what refuses us is not its counter.
+fn refused_counter(counter: CounterRef<'_>, error: ProviderError) -> ProviderError {
+    match (error.kind, Counter::decode(counter)) {
+        (ErrorKind::DeviceAuth, Ok(decoded)) => replaced(decoded.index),
+        _ => error,
+    }
 }
 
 fn decode_identity(identity: &Identity) -> Result<&[u8]> {
@@ -212,6 +258,14 @@ fn info(config: &Config, about: &About, more: impl Iterator<Item = String>) -> I
         notes.push(where_to.to_owned());
     }
     notes.extend(more);
+    let counters = match (config.counters, about.owner_has_password) {
+        (None, _) => Capabilities::default(),
+        (Some(_), false) => Capabilities::COUNTER,
+        (Some(_), true) => {
+            notes.push("the owner hierarchy has a password, so no counters are made".into());
+            Capabilities::default()
+        }
+    };
     let mut notes = notes.join("; ");
     notes.retain(|character| character == ' ' || character.is_ascii_graphic());
     notes.truncate(NOTES_MAX_BYTES);
@@ -226,7 +280,8 @@ fn info(config: &Config, about: &About, more: impl Iterator<Item = String>) -> I
             .and(Capabilities::MAC)
             .and(Capabilities::IMPORT_MAC)
             .and(Capabilities::SIGN)
-            .and(Capabilities::STATE_BINDING),
+            .and(Capabilities::STATE_BINDING)
+            .and(counters),
         concurrency: 1,
     }
 }
@@ -255,7 +310,7 @@ mod tests {
         let config = Config::new(Settings::new(entries.iter().copied()), Secrets::default());
         let config = config.unwrap();
         let vendor = Vendor { manufacturer: manufacturer.into(), string: String::new() };
-        let about = About { vendor, firmware: "1.2.3.4".into() };
+        let about = About { vendor, firmware: "1.2.3.4".into(), owner_has_password: false };
         match (check_bus(&config, &about), notes) {
             (Ok(()), Some(notes)) => {
                 assert_eq!(info(&config, &about, std::iter::empty()).notes, notes)

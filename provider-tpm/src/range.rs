@@ -26,6 +26,14 @@ pub(crate) const OWNER_PERSISTENT: Ground = Ground {
     most: 64,
 };
 
+/// NV indices of the owner (TCG Registry of Reserved TPM 2.0 Handles and Localities, 2.2.2).
+pub(crate) const OWNER_NV: Ground =
+    Ground { within: HandleRange { first: 0x0180_0000, last: 0x01BF_FFFF }, not: &[], most: 64 };
+
+/// Where counters are unless the operator says otherwise.
+pub(crate) const COUNTERS_DEFAULT: HandleRange =
+    HandleRange { first: 0x0182_0000, last: 0x0182_000F };
+
 impl HandleRange {
     /// Reads a range.
     ///
@@ -116,6 +124,17 @@ mod tests {
     fn range_leaves_out_what_others_use() {
         check("0x81000000-0x81000003", Err("takes in 0x81000001"));
         check("0x81010001-0x81010001", Err("takes in 0x81010001"));
+    }
+
+    #[test]
+    fn default_range_of_counters_is_the_owners() {
+        let range = HandleRange::parse("0x01820000-0x0182000f", &OWNER_NV);
+        assert_eq!(range, Ok(COUNTERS_DEFAULT));
+        for past in ["0x017fffff-0x01800000", "0x01bfffff-0x01c00000"] {
+            assert!(HandleRange::parse(past, &OWNER_NV).is_err(), "{past}");
+        }
+        assert_eq!(HandleRange::parse("0x01800000-0x0180003f", &OWNER_NV).unwrap().len(), 64);
+        assert!(HandleRange::parse("0x01800000-0x01800040", &OWNER_NV).is_err());
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use wire::api::{Protection, Usage};
+use wire::api::{CounterKind, Protection, Usage};
 
 use crate::command::audit::AuditCommand;
 use crate::command::config::ConfigCommand;
+use crate::command::counter::CounterCommand;
 use crate::command::key::KeyCommand;
 use crate::command::mac::{MacArgs, VerifyArgs};
 use crate::command::provider::ProviderCommand;
@@ -90,6 +91,9 @@ pub(crate) enum Command {
     /// Create, import, list, show, rotate and destroy keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Create, list, show, raise and destroy counters, which only rise
+    #[command(subcommand)]
+    Counter(CounterCommand),
     /// Seal a secret
     Seal(SealArgs),
     /// Open a sealed secret
@@ -129,6 +133,11 @@ pub(crate) fn usage() -> impl TypedValueParser<Value = Usage> {
 /// The parser of a protection.
 pub(crate) fn protection() -> impl TypedValueParser<Value = Protection> {
     words([Protection::Software, Protection::Emulated, Protection::Hardware], Protection::as_str)
+}
+
+/// The parser of where a counter is kept.
+pub(crate) fn counter_kind() -> impl TypedValueParser<Value = CounterKind> {
+    words([CounterKind::Device, CounterKind::Registry], CounterKind::as_str)
 }
 
 fn words<T: Copy + Send + Sync + 'static, const N: usize>(

@@ -137,7 +137,11 @@ fn page_has_every_field_of_the_table_at_its_offset() {
     check!(magic, size, abi_version);
     check_functions!(open, close, info, self_test, generate, import_key, destroy, mac, random);
     check_functions!(last_error, public_key, sign, auth_subject);
-    assert_eq!(offset_of!(abi::Table, auth_subject) + size_of::<usize>(), size_of::<abi::Table>());
+    check_functions!(counter_create, counter_increment, counter_read, counter_destroy);
+    assert_eq!(
+        offset_of!(abi::Table, counter_destroy) + size_of::<usize>(),
+        size_of::<abi::Table>()
+    );
 }
 
 #[test]
@@ -146,6 +150,7 @@ fn page_has_the_size_of_every_struct() {
         ("parameter", size_of::<abi::Parameter>()),
         ("key_spec", size_of::<abi::KeySpec>()),
         ("key_ref", size_of::<abi::KeyRef>()),
+        ("counter_ref", size_of::<abi::CounterRef>()),
         ("info", size_of::<abi::Info>()),
     ] {
         let head = format!("`sealhost_{name}`, {bytes} bytes:");

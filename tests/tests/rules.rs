@@ -37,6 +37,7 @@ fn rule(principal: &str, keys: &str, operations: &str) -> String {
 /// Sends a well-formed request of an operation.
 fn ask(host: &Sealhost, user: &User, operation: &str, key: &str) -> Response {
     let path = format!("/v1/keys/{}", key.replace('/', "%2F"));
+    let counter = format!("/v1/counters/{}", key.replace('/', "%2F"));
     let (method, target, body) = match operation {
         "create" => ("POST", path, json!({"usage": "seal"})),
         "import" => ("POST", format!("{path}/import"), json!({"usage": "mac", "key": "AA=="})),
@@ -55,7 +56,15 @@ fn ask(host: &Sealhost, user: &User, operation: &str, key: &str) -> Response {
             ("POST", format!("{path}/verify"), body)
         }
         "sign" => ("POST", format!("{path}/sign"), json!({"digest": b64([0; 32])})),
+        "create_counter" => ("POST", counter, json!({})),
+        "increment_counter" => ("POST", format!("{counter}/increment"), json!({})),
+        "read_counter" => ("GET", counter, Value::Null),
+        "destroy_counter" => {
+            let name = key.replace('/', "%2F");
+            ("DELETE", format!("{counter}?confirm={name}"), Value::Null)
+        }
         "list" => ("GET", "/v1/keys".into(), Value::Null),
+        "list_counters" => ("GET", "/v1/counters".into(), Value::Null),
         "random" => ("POST", "/v1/random".into(), json!({"bytes": 1})),
         "status" | "providers" => ("GET", format!("/v1/{operation}"), Value::Null),
         "retry" => ("POST", "/v1/providers/soft/retry".into(), json!({})),
@@ -66,11 +75,26 @@ fn ask(host: &Sealhost, user: &User, operation: &str, key: &str) -> Response {
     user.request(&host.socket(), method, &target, body.as_bytes())
 }
 
-const ON_KEYS: [&str; 12] = [
-    "create", "import", "show", "rotate", "destroy", "seal", "unseal", "rewrap", "mac", "verify",
-    "sign", "public",
+const ON_KEYS: [&str; 16] = [
+    "create",
+    "import",
+    "show",
+    "rotate",
+    "destroy",
+    "seal",
+    "unseal",
+    "rewrap",
+    "mac",
+    "verify",
+    "sign",
+    "public",
+    "create_counter",
+    "increment_counter",
+    "read_counter",
+    "destroy_counter",
 ];
-const WITHOUT_KEY: [&str; 6] = ["list", "random", "status", "providers", "retry", "metrics"];
+const WITHOUT_KEY: [&str; 7] =
+    ["list", "list_counters", "random", "status", "providers", "retry", "metrics"];
 
 fn somebody() -> User {
     User::new(4242)

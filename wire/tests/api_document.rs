@@ -9,10 +9,11 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::api::{
-    CreateRequest, DestroyReply, ImportRequest, KeyList, KeyRecord, MacItem, MacReply, OneOrItems,
-    OneOrResults, ProviderList, ProviderStatus, PublicReply, RandomReply, RandomRequest, Request,
-    RewrapItem, RewrapReply, RotateRequest, SealItem, SealReply, SignReply, SignRequest, Status,
-    UnsealItem, UnsealReply, VerifyReply, VerifyRequest, decode,
+    CounterList, CounterReply, CreateCounterRequest, CreateRequest, DestroyCounterReply,
+    DestroyReply, ImportRequest, IncrementRequest, KeyList, KeyRecord, MacItem, MacReply,
+    OneOrItems, OneOrResults, ProviderList, ProviderStatus, PublicReply, RandomReply,
+    RandomRequest, Request, RewrapItem, RewrapReply, RotateRequest, SealItem, SealReply, SignReply,
+    SignRequest, Status, UnsealItem, UnsealReply, VerifyReply, VerifyRequest, decode,
 };
 use wire::code::{Code, Problem};
 use wire::limits::{
@@ -75,6 +76,15 @@ fn examples_of_authentication_are_of_their_types() {
     check::<VerifyRequest, VerifyReply>("### `POST /v1/keys/{name}/verify`");
     check::<SignRequest, SignReply>("### `POST /v1/keys/{name}/sign`");
     check_without_body::<PublicReply>("### `GET /v1/keys/{name}/public`");
+}
+
+#[test]
+fn examples_of_counters_are_of_their_types() {
+    check::<CreateCounterRequest, CounterReply>("### `POST /v1/counters/{name}`");
+    check::<IncrementRequest, CounterReply>("### `POST /v1/counters/{name}/increment`");
+    check_without_body::<CounterReply>("### `GET /v1/counters/{name}`");
+    check_without_body::<CounterList>("### `GET /v1/counters`");
+    check_without_body::<DestroyCounterReply>("### `DELETE /v1/counters/{name}`");
 }
 
 #[test]

@@ -107,6 +107,43 @@ fn destroy_confirms_the_name_and_reads_what_is_documented() {
 }
 
 #[test]
+fn create_counter_sends_and_reads_what_is_documented() {
+    let request = from(r#"{"providers":["tpm"]}"#);
+    let call = Call::create_counter(&name("stores/web"), &request);
+    let reply = check("POST /v1/counters/{name}", "POST /v1/counters/stores%2Fweb", call);
+    assert_eq!(reply.value.value, 1);
+}
+
+#[test]
+fn increment_counter_sends_and_reads_what_is_documented() {
+    let call = Call::increment_counter(&name("stores/web"));
+    let line = "POST /v1/counters/stores%2Fweb/increment";
+    let reply = check("POST /v1/counters/{name}/increment", line, call);
+    assert_eq!(reply.value.value, 2);
+}
+
+#[test]
+fn counter_reads_what_is_documented() {
+    let call = Call::counter(&name("stores/old"));
+    let reply = check("GET /v1/counters/{name}", "GET /v1/counters/stores%2Fold", Ok(call));
+    assert_eq!(reply.value.provider, None);
+}
+
+#[test]
+fn counters_reads_what_is_documented() {
+    let reply = check("GET /v1/counters", "GET /v1/counters", Ok(Call::counters()));
+    assert_eq!(reply.value.counters.len(), 2);
+}
+
+#[test]
+fn destroy_counter_confirms_the_name_and_reads_what_is_documented() {
+    let call = Call::destroy_counter(&name("stores/web"));
+    let line = "DELETE /v1/counters/stores%2Fweb?confirm=stores%2Fweb";
+    let reply = check("DELETE /v1/counters/{name}", line, Ok(call));
+    assert_eq!(reply.value.counter, name("stores/web"));
+}
+
+#[test]
 fn seal_sends_and_reads_what_is_documented() {
     let call = Call::seal(&name("secrets/db"), b"correct horse", &context());
     let reply = check("POST /v1/keys/{name}/seal", "POST /v1/keys/secrets%2Fdb/seal", call);

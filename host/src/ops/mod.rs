@@ -1,6 +1,7 @@
 //! What each request does, one file an operation. An operation works on plain data: it reads the
 //! registry, calls providers through the router, and returns a reply.
 
+mod counter;
 mod create;
 mod destroy;
 mod envelope;
@@ -79,6 +80,8 @@ pub(crate) async fn perform(
         Request::Verify(key, verify) => mac::verify(job, key, verify, used).await,
         Request::Sign(key, sign) => sign::sign(job, key, sign, used).await,
         Request::Public(key, version) => sign::public(job, key, *version, used).await,
+        Request::Counter(counter, request) => counter::perform(job, counter, request, used).await,
+        Request::ListCounters => Ok(counter::list(job)),
         Request::Random(random) => random::random(job, random, used).await,
         Request::Status => Ok(status::status(job)),
         Request::Providers => Ok(status::providers(job)),

@@ -158,7 +158,7 @@ async fn write_or_remove(
 }
 
 /// Works on the registry where waiting for the disk is allowed.
-async fn in_registry<T: Send + 'static>(
+pub(super) async fn in_registry<T: Send + 'static>(
     job: &Job<'_>,
     work: impl FnOnce(&Registry) -> Result<T, RegistryError> + Send + 'static,
 ) -> Result<T, HostError> {

@@ -13,7 +13,7 @@ use provider_core::{
 use serde::{Deserialize, Serialize};
 
 use super::opening::{Description, OpenFailure};
-use super::{Answer, Call, CallError, DeviceKey, OpenRequest};
+use super::{Answer, Call, CallError, DeviceCounter, DeviceKey, OpenRequest};
 
 /// Longest packet, bytes: settings, secrets and one blob, with room.
 pub(super) const PACKET_MAX_BYTES: usize = 64 * 1024;
@@ -71,6 +71,13 @@ struct KeyMessage {
     blob: Vec<u8>,
 }
 
+/// A counter on its way.
+#[derive(Serialize, Deserialize)]
+struct CounterMessage {
+    id: [u8; 16],
+    blob: Vec<u8>,
+}
+
 /// A specification on its way.
 #[derive(Serialize, Deserialize)]
 struct SpecMessage {
@@ -97,6 +104,10 @@ enum CallBody {
     Random(u32),
     PublicKey(KeyMessage),
     Sign(KeyMessage, [u8; 32]),
+    CounterCreate([u8; 16]),
+    CounterIncrement(CounterMessage),
+    CounterRead(CounterMessage),
+    CounterDestroy(CounterMessage),
 }
 
 /// An answer on its way.
@@ -115,6 +126,8 @@ enum AnswerBody {
     PublicKey(Vec<u8>),
     Signature(Vec<u8>),
     Failed { kind: u32, detail: String },
+    Counter(Vec<u8>, u64),
+    Value(u64),
 }
 
 /// A packet that is not what its place demands.
@@ -245,6 +258,10 @@ pub(super) fn encode_call(number: u64, call: &Call) -> Decoded<Vec<u8>> {
         }
         Call::PublicKey(key) => CallBody::PublicKey(key_to_message(key)),
         Call::Sign(key, digest) => CallBody::Sign(key_to_message(key), *digest),
+        Call::CounterCreate(id) => CallBody::CounterCreate(id.0),
+        Call::CounterIncrement(counter) => CallBody::CounterIncrement(counter_to_message(counter)),
+        Call::CounterRead(counter) => CallBody::CounterRead(counter_to_message(counter)),
+        Call::CounterDestroy(counter) => CallBody::CounterDestroy(counter_to_message(counter)),
     };
     encode(&CallMessage { number, body })
 }
@@ -265,6 +282,12 @@ pub(super) fn decode_call(packet: &[u8]) -> Decoded<(u64, Call)> {
         }
         CallBody::PublicKey(key) => Call::PublicKey(key_from_message(key)?),
         CallBody::Sign(key, digest) => Call::Sign(key_from_message(key)?, digest),
+        CallBody::CounterCreate(id) => Call::CounterCreate(KeyId(id)),
+        CallBody::CounterIncrement(counter) => {
+            Call::CounterIncrement(counter_from_message(counter))
+        }
+        CallBody::CounterRead(counter) => Call::CounterRead(counter_from_message(counter)),
+        CallBody::CounterDestroy(counter) => Call::CounterDestroy(counter_from_message(counter)),
     };
     Ok((number, call))
 }
@@ -277,6 +300,8 @@ pub(super) fn encode_answer(number: u64, answer: &Result<Answer>) -> Decoded<Vec
         Ok(Answer::Random(bytes)) => AnswerBody::Random(bytes.expose().to_vec()),
         Ok(Answer::PublicKey(point)) => AnswerBody::PublicKey(point.0.to_vec()),
         Ok(Answer::Signature(signature)) => AnswerBody::Signature(signature.0.to_vec()),
+        Ok(Answer::Counter(blob, value)) => AnswerBody::Counter(blob.0.clone(), *value),
+        Ok(Answer::Value(value)) => AnswerBody::Value(*value),
         Err(error) => {
             AnswerBody::Failed { kind: error.kind.number(), detail: error.detail.clone() }
         }
@@ -301,6 +326,8 @@ pub(super) fn decode_answer(packet: &[u8]) -> Decoded<(u64, Result<Answer>)> {
         AnswerBody::Signature(signature) => {
             Ok(Answer::Signature(Signature(signature.try_into().map_err(|_length| Malformed)?)))
         }
+        AnswerBody::Counter(blob, value) => Ok(Answer::Counter(KeyBlob(blob), value)),
+        AnswerBody::Value(value) => Ok(Answer::Value(value)),
         AnswerBody::Failed { kind, detail } => {
             Err(ProviderError::new(ErrorKind::from_number(kind).ok_or(Malformed)?, detail))
         }
@@ -330,6 +357,14 @@ fn key_from_message(message: KeyMessage) -> Decoded<DeviceKey> {
         id: KeyId(message.id),
         blob: Arc::from(message.blob),
     })
+}
+
+fn counter_to_message(counter: &DeviceCounter) -> CounterMessage {
+    CounterMessage { id: counter.id.0, blob: counter.blob.to_vec() }
+}
+
+fn counter_from_message(message: CounterMessage) -> DeviceCounter {
+    DeviceCounter { id: KeyId(message.id), blob: Arc::from(message.blob) }
 }
 
 fn spec_to_message(spec: &KeySpec) -> SpecMessage {
@@ -415,6 +450,24 @@ mod tests {
     #[test]
     fn sign_call_returns_to_itself() {
         check(&Call::Sign(key(), [9; 32]));
+    }
+
+    #[test]
+    fn counter_calls_return_to_themselves() {
+        let counter = || DeviceCounter { id: KeyId([3; 16]), blob: Arc::from([1, 2]) };
+        check(&Call::CounterCreate(KeyId([1; 16])));
+        check(&Call::CounterIncrement(counter()));
+        check(&Call::CounterRead(counter()));
+        check(&Call::CounterDestroy(counter()));
+    }
+
+    #[test]
+    fn counter_answers_return_to_themselves() {
+        for answer in [Answer::Counter(KeyBlob(vec![1, 2]), u64::MAX), Answer::Value(7)] {
+            let packet = encode_answer(7, &Ok(answer)).unwrap();
+            let (number, decoded) = decode_answer(&packet).unwrap();
+            assert_eq!((number, encode_answer(7, &decoded).unwrap()), (7, packet));
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub struct Deadlines {
     pub open: Duration,
     /// Waiting for a turn at the device; past it the call is `Busy`.
     pub queue: Duration,
-    /// One `generate` or `import` at the device.
+    /// One `generate` or `import`, or making or removing a counter, at the device.
     pub generate: Duration,
     /// Any other verb at the device.
     pub mac: Duration,
@@ -85,6 +85,14 @@ pub enum Call {
     PublicKey(DeviceKey),
     /// Sign a digest.
     Sign(DeviceKey, [u8; 32]),
+    /// Make a counter.
+    CounterCreate(KeyId),
+    /// Raise a counter.
+    CounterIncrement(DeviceCounter),
+    /// Read a counter.
+    CounterRead(DeviceCounter),
+    /// Remove a counter.
+    CounterDestroy(DeviceCounter),
 }
 
 impl Call {
@@ -98,8 +106,11 @@ impl Call {
             | Self::Import(..)
             | Self::Mac(..)
             | Self::Random(_)
-            | Self::Sign(..) => true,
-            Self::Destroy(_) | Self::PublicKey(_) => false,
+            | Self::Sign(..)
+            | Self::CounterCreate(_)
+            | Self::CounterIncrement(_)
+            | Self::CounterRead(_) => true,
+            Self::Destroy(_) | Self::PublicKey(_) | Self::CounterDestroy(_) => false,
         }
     }
 }
@@ -115,10 +126,19 @@ pub struct DeviceKey {
     pub blob: Arc<[u8]>,
 }
 
+/// A counter as a call names it; the owned form of [`provider_core::CounterRef`].
+#[derive(Clone, Debug)]
+pub struct DeviceCounter {
+    /// Its id on the device.
+    pub id: KeyId,
+    /// Its blob.
+    pub blob: Arc<[u8]>,
+}
+
 /// What a call came back with; the variant follows from the call.
 #[derive(Debug)]
 pub enum Answer {
-    /// `SelfTest`, `Destroy`.
+    /// `SelfTest`, `Destroy`, `CounterDestroy`.
     Done,
     /// `Generate`, `Import`.
     Blob(KeyBlob),
@@ -130,6 +150,10 @@ pub enum Answer {
     PublicKey(PublicKey),
     /// `Sign`.
     Signature(Signature),
+    /// `CounterCreate`: its blob and its value.
+    Counter(KeyBlob, u64),
+    /// `CounterIncrement`, `CounterRead`.
+    Value(u64),
 }
 
 /// Why a call came back with nothing.
@@ -322,6 +346,16 @@ fn perform(instance: &provider_core::call::Instance, call: &Call) -> provider_co
         Call::Random(length) => instance.random(*length).map(Answer::Random),
         Call::PublicKey(key) => instance.public_key(key.as_ref()).map(Answer::PublicKey),
         Call::Sign(key, digest) => instance.sign(key.as_ref(), digest).map(Answer::Signature),
+        Call::CounterCreate(id) => {
+            instance.counter_create(*id).map(|(blob, value)| Answer::Counter(blob, value))
+        }
+        Call::CounterIncrement(counter) => {
+            instance.counter_increment(counter.as_ref()).map(Answer::Value)
+        }
+        Call::CounterRead(counter) => instance.counter_read(counter.as_ref()).map(Answer::Value),
+        Call::CounterDestroy(counter) => {
+            instance.counter_destroy(counter.as_ref()).map(|()| Answer::Done)
+        }
     }
 }
 
@@ -331,17 +365,28 @@ impl DeviceKey {
     }
 }
 
+impl DeviceCounter {
+    fn as_ref(&self) -> provider_core::CounterRef<'_> {
+        provider_core::CounterRef { id: self.id, blob: &self.blob }
+    }
+}
+
 impl Deadlines {
     /// The time that a call may take at the device.
     const fn of(&self, call: &Call) -> Duration {
         match call {
-            Call::Generate(_) | Call::Import(..) => self.generate,
+            Call::Generate(_)
+            | Call::Import(..)
+            | Call::CounterCreate(_)
+            | Call::CounterDestroy(_) => self.generate,
             Call::SelfTest => self.open,
             Call::Destroy(_)
             | Call::Mac(..)
             | Call::Random(_)
             | Call::PublicKey(_)
-            | Call::Sign(..) => self.mac,
+            | Call::Sign(..)
+            | Call::CounterIncrement(_)
+            | Call::CounterRead(_) => self.mac,
         }
     }
 }

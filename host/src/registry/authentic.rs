@@ -32,13 +32,15 @@ impl RecordKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, mac))
     }
 
-    fn mac(&self, message: &[u8]) -> [u8; 32] {
+    /// The MAC of a digest.
+    pub(super) fn mac(&self, message: &[u8]) -> [u8; 32] {
         let mut mac = [0; 32];
         mac.copy_from_slice(hmac::sign(&self.0, message).as_ref());
         mac
     }
 
-    fn verifies(&self, message: &[u8], mac: &[u8; 32]) -> bool {
+    /// Whether it is the MAC of a digest.
+    pub(super) fn verifies(&self, message: &[u8], mac: &[u8; 32]) -> bool {
         hmac::verify(&self.0, message, mac).is_ok()
     }
 }
@@ -82,6 +84,16 @@ struct Head<'a> {
     generation: u64,
     instances: Vec<InstanceFields<'a>>,
     versions: Vec<(&'a str, u32, &'a [u8; 32], &'a [u8; 32])>,
+}
+
+/// The same with counters. Registries without any have the other one, as they had before there
+/// were counters.
+#[derive(Serialize)]
+struct HeadWithCounters<'a> {
+    label: &'static str,
+    head: Head<'a>,
+    counters: Vec<(&'a str, &'a [u8; 32], &'a [u8; 32])>,
+    counter_floor: u64,
 }
 
 /// Name, identity, id and blob of the record key.
@@ -156,6 +168,16 @@ pub(super) fn head_digest<'a>(registry: &'a RegistryId, model: &'a Model) -> Opt
         instances: instances.collect(),
         versions: versions.collect(),
     };
+    if model.counters.is_empty() && model.counter_floor == 0 {
+        return Some(sha256(&postcard::to_stdvec(&head).ok()?));
+    }
+    let counters = model.counters.values();
+    let head = HeadWithCounters {
+        label: "sealhost/registry/head/2",
+        head,
+        counters: counters.map(|it| (it.name.as_str(), &it.digest, &it.mac)).collect(),
+        counter_floor: model.counter_floor,
+    };
     Some(sha256(&postcard::to_stdvec(&head).ok()?))
 }
 
@@ -172,7 +194,8 @@ pub(super) fn head_verifies(key: &RecordKey, digest: &[u8; 32], mac: &[u8; 32]) 
     key.verifies(digest, mac)
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+/// SHA-256.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut digest = [0; 32];
     digest.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     digest

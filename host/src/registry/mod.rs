@@ -6,6 +6,7 @@
 //! opened instances derive.
 
 mod authentic;
+mod counter;
 mod model;
 mod store;
 
@@ -17,6 +18,7 @@ use provider_core::AuthSubject;
 use wire::name::{KeyName, ProviderName};
 
 pub use authentic::{REGISTRY_ID_BYTES, RecordKey, RegistryId, record_key_input};
+pub use counter::{Counter, DeviceHome, Home};
 pub use model::{Instance, Key, RecordKeyName, Stage, Terms, Version};
 
 use model::Model;
@@ -51,11 +53,20 @@ pub enum RegistryError {
         /// The version.
         version: u32,
     },
+    /// A counter's record does not verify.
+    #[error(
+        "the record of counter {0} was altered; restore registry and audit from one backup, \
+         docs/config.md \"Backup\""
+    )]
+    CounterAltered(KeyName),
     /// A version's instance is not open, so its record cannot be authenticated.
     #[error("provider {0} is not open")]
     NotOpen(ProviderName),
+    /// No instance is open, so no record can be authenticated.
+    #[error("no provider is open")]
+    NoneOpen,
     /// What the caller changed is not there, or not as it was.
-    #[error("the key was changed meanwhile")]
+    #[error("it was changed meanwhile")]
     Stale,
 }
 
@@ -93,9 +104,11 @@ impl Registry {
                     .ok_or(RegistryError::Stale)?;
             }
         }
+        counter::digest_all(&stored.id, &mut stored.model)?;
         // A registry that was never changed has no head to verify.
         let verified = stored.model.generation == 0
             && stored.model.keys.is_empty()
+            && stored.model.counters.is_empty()
             && stored.model.instances.is_empty();
         Ok(Self {
             id: stored.id,
@@ -122,7 +135,7 @@ impl Registry {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let model = self.model();
-        model.keys.is_empty() && model.instances.is_empty()
+        model.keys.is_empty() && model.counters.is_empty() && model.instances.is_empty()
     }
 
     /// A key by name, destroyed ones included.
@@ -183,6 +196,7 @@ impl Registry {
                     }
                 }
             }
+            counter::verify_all(&model, name, &key)?;
         }
         self.record_keys_mut().insert(name.clone(), key);
         Ok(())
@@ -334,11 +348,7 @@ impl Registry {
     ) -> Result<u64, RegistryError> {
         let mut next = {
             let model = self.model();
-            Model {
-                keys: model.keys.clone(),
-                instances: model.instances.clone(),
-                generation: model.generation + 1,
-            }
+            Model { generation: model.generation + 1, ..model.clone() }
         };
         change(&mut next);
         let digest = authentic::head_digest(&self.id, &next).ok_or(RegistryError::Stale)?;

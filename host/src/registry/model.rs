@@ -8,6 +8,8 @@ use provider_core::{Identity, KeyBlob, KeyId, StateBinding};
 use wire::api::{Algorithm, Origin, Protection, Usage};
 use wire::name::{KeyName, ProviderName};
 
+use super::counter::Counter;
+
 /// A key: what all its versions share, and the versions.
 #[derive(Clone, Debug)]
 pub struct Key {
@@ -100,10 +102,13 @@ pub struct RecordKeyName {
 }
 
 /// All of it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Model {
     pub(super) keys: BTreeMap<KeyName, Arc<Key>>,
     pub(super) instances: BTreeMap<ProviderName, Instance>,
+    pub(super) counters: BTreeMap<KeyName, Arc<Counter>>,
+    /// The highest value of any counter that was kept here and is destroyed.
+    pub(super) counter_floor: u64,
     pub(super) generation: u64,
 }
 

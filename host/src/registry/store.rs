@@ -1,6 +1,8 @@
 //! The registry's SQLite file. It only moves rows; what they mean, and whether they are
 //! authentic, is decided by its callers.
 
+mod counter;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +16,9 @@ use wire::name::{KeyName, ProviderName};
 use super::authentic::RegistryId;
 use super::model::{Instance, Key, Model, RecordKeyName, Stage, Terms, Version};
 
-/// The number of this layout; a file of a later one is refused.
-const LAYOUT: i64 = 1;
+/// The number of this layout; a file of a later one is refused. Layout 1 had neither counters nor
+/// refused subjects.
+const LAYOUT: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE registry (
@@ -63,9 +66,9 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-/// Came after the first layout, which it leaves as it is.
+/// Came with the second layout, as the counters did.
 const LATER_TABLES: &str = "
-    CREATE TABLE IF NOT EXISTS refused_subjects (
+    CREATE TABLE refused_subjects (
         subject BLOB PRIMARY KEY,
         reason TEXT NOT NULL
     ) STRICT;
@@ -109,16 +112,18 @@ impl Store {
         let transaction = self.0.transaction()?;
         let layout: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
         match layout {
-            LAYOUT => {}
+            LAYOUT => return Ok(()),
             0 => {
                 transaction.execute_batch(TABLES)?;
                 let statement = "INSERT INTO registry VALUES (1, ?1, 0)";
                 transaction.execute(statement, params![&new_id[..]])?;
-                transaction.pragma_update(None, "user_version", LAYOUT)?;
             }
+            1 => {}
             later => return Err(rusqlite::Error::IntegralValueOutOfRange(0, later)),
         }
         transaction.execute_batch(LATER_TABLES)?;
+        transaction.execute_batch(counter::TABLES)?;
+        transaction.pragma_update(None, "user_version", LAYOUT)?;
         transaction.commit()
     }
 
@@ -143,6 +148,7 @@ impl Store {
             }
         }
         model.keys = keys.into_iter().map(|(name, key)| (name, Arc::new(key))).collect();
+        counter::load(&self.0, &mut model)?;
         let head = collect(&self.0, "SELECT * FROM head", |row| {
             Ok((name(row, 0, ProviderName::parse)?, array(row, 1)?))
         })?;

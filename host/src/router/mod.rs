@@ -2,6 +2,7 @@
 //! and where a new version goes.
 
 mod advice;
+mod counter;
 mod opening;
 mod provider;
 mod secrets;
@@ -214,5 +215,10 @@ impl Backoff {
 
 /// A registry fault that must stop the start.
 fn is_fatal(error: &RegistryError) -> bool {
-    matches!(error, RegistryError::HeadAltered(_) | RegistryError::RecordAltered { .. })
+    matches!(
+        error,
+        RegistryError::HeadAltered(_)
+            | RegistryError::RecordAltered { .. }
+            | RegistryError::CounterAltered(_)
+    )
 }

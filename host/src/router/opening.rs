@@ -16,7 +16,8 @@ use crate::plugin::{
     Answer, Call, CallError, DeviceKey, Isolation, Link, OpenFailure, OpenRequest,
 };
 use crate::registry::{
-    Instance, Key, RecordKey, RecordKeyName, RegistryError, Stage, Version, record_key_input,
+    Counter, Instance, Key, RecordKey, RecordKeyName, RegistryError, Stage, Version,
+    record_key_input,
 };
 
 /// Why an instance did not open.
@@ -43,6 +44,12 @@ pub trait RecoveryLog: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// A reason not to go on: the record cannot be written.
     fn recovered(&self, key: &KeyName, version: &Version, generation: u64) -> Result<(), String>;
+
+    /// A counter was undone or its destruction completed.
+    ///
+    /// # Errors
+    /// As [`recovered`](Self::recovered).
+    fn recovered_counter(&self, counter: &Counter, generation: u64) -> Result<(), String>;
 }
 
 impl Router {
@@ -173,7 +180,7 @@ impl Router {
         Ok(RecordKey::from_device_mac(mac.expose()))
     }
 
-    /// Undoes versions that were being made, and completes destructions, that were cut short by a
+    /// Undoes versions and counters that were being made, and completes destructions, that were cut short by a
     /// crash or by the loss of the device. What somebody is still at work on is waited for.
     pub(super) async fn complete_leftovers(
         &self,
@@ -195,6 +202,26 @@ impl Router {
             let generation = self.registry.put_key(Some(&key), settled(&key, version.number))?;
             tracing::warn!(key = %key_name, version = version.number, "completed a change that was cut short");
             let told = log.recovered(&key_name, &version, generation);
+            told.map_err(|_reason| OpenError::Unexpected("the audit cannot be written"))?;
+        }
+        self.complete_counters(name, link, log).await
+    }
+
+    /// The same for counters.
+    async fn complete_counters(
+        &self,
+        name: &ProviderName,
+        link: &Link,
+        log: &dyn RecoveryLog,
+    ) -> Result<(), OpenError> {
+        for found in self.registry.unfinished_counters(name) {
+            let _change = self.changes.of(&found.name).await;
+            let Some(counter) = self.registry.counter(&found.name) else { continue };
+            let Some(home) = counter.device().filter(|_| !counter.is_live()) else { continue };
+            link.call(Call::CounterDestroy(home.counter())).await?;
+            let generation = self.registry.remove_counter(&counter)?;
+            tracing::warn!(counter = %counter.name, "completed a change that was cut short");
+            let told = log.recovered_counter(&counter, generation);
             told.map_err(|_reason| OpenError::Unexpected("the audit cannot be written"))?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::key::{
 use crate::secret::SecretBytes;
 use crate::settings::Settings;
 
-type Named = (&'static str, fn(&Bench<'_>) -> Clause);
+pub(super) type Named = (&'static str, fn(&Bench<'_>) -> Clause);
 
 /// Every clause, in the order of the contract.
 pub(super) const ALL: &[Named] = &[
@@ -402,15 +402,15 @@ fn spec(bench: &Bench<'_>, usage: Usage) -> KeySpec {
     KeySpec { usage, algorithm: usage.default_algorithm(), id: bench.id(), state: None }
 }
 
-fn can(bench: &Bench<'_>, capability: Capabilities) -> Result<bool, String> {
+pub(super) fn can(bench: &Bench<'_>, capability: Capabilities) -> Result<bool, String> {
     Ok(bench.instance.info().map_err(show)?.capabilities.contains(capability))
 }
 
-fn ensure(holds: bool, otherwise: &str) -> Clause {
+pub(super) fn ensure(holds: bool, otherwise: &str) -> Clause {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 
-fn expect_kind<T>(result: crate::Result<T>, kinds: &[ErrorKind]) -> Clause {
+pub(super) fn expect_kind<T>(result: crate::Result<T>, kinds: &[ErrorKind]) -> Clause {
     match result {
         Err(error) if kinds.contains(&error.kind) => Ok(()),
         other => Err(unexpected(&other, &format!("{kinds:?}"))),
@@ -425,6 +425,6 @@ fn unexpected<T>(result: &crate::Result<T>, expected: &str) -> String {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
-fn show(error: ProviderError) -> String {
+pub(super) fn show(error: ProviderError) -> String {
     error.to_string()
 }

@@ -4,6 +4,7 @@
 //! Each clause is named; all that fail are reported together.
 
 mod clauses;
+mod counters;
 mod vectors;
 
 use crate::abi;
@@ -70,8 +71,8 @@ pub unsafe fn run(setup: &Setup<'_>) -> Result<(), Vec<String>> {
     let next_id = std::cell::Cell::new(start);
     let bench = Bench { setup, plugin, instance, identity, next_id };
 
-    let failures: Vec<_> = clauses::ALL
-        .iter()
+    let all = clauses::ALL.iter().chain(counters::ALL);
+    let failures: Vec<_> = all
         .filter_map(|(name, clause)| clause(&bench).err().map(|seen| format!("{name}: {seen}")))
         .collect();
     if failures.is_empty() { Ok(()) } else { Err(failures) }

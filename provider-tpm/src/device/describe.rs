@@ -10,11 +10,16 @@ use crate::vendor::Vendor;
 /// Slots that every TPM has (TCG PC Client Platform TPM Profile, 5.5: MAX_LOADED_OBJECTS).
 const SLOTS_MIN: u32 = 3;
 
+/// ownerAuthSet (TPM 2.0 Part 2, 8.6 TPMA_PERMANENT).
+const OWNER_AUTH_SET: u32 = 1;
+
 /// What an operator wants to know of a TPM.
 pub(crate) struct About {
     pub(crate) vendor: Vendor,
     /// The firmware version as vendors print it.
     pub(crate) firmware: String,
+    /// Whether the owner hierarchy has a password, which we do not know.
+    pub(crate) owner_has_password: bool,
 }
 
 /// Asks for one property, which every TPM that was started answers.
@@ -39,7 +44,9 @@ pub(super) fn about(context: &mut Context) -> Outcome<About> {
     ];
     let numbers = firmware.map(|half| format!("{}.{}", half >> 16, half & 0xFFFF));
     let vendor = Vendor { manufacturer, string: characters(&strings) };
-    Ok(About { vendor, firmware: numbers.join(".") })
+    let permanent = property(context, PropertyTag::Permanent)?.unwrap_or_default();
+    let owner_has_password = permanent & OWNER_AUTH_SET != 0;
+    Ok(About { vendor, firmware: numbers.join("."), owner_has_password })
 }
 
 /// How many more objects can be loaded now.

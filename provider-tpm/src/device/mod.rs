@@ -3,6 +3,7 @@
 //! This is the only module that knows tss-esapi. Everything in a [`Device`] is volatile: after a
 //! fault that [`Fault::is_lost`] reports, the whole of it is dropped and opened anew.
 
+mod counter;
 mod describe;
 mod hot;
 mod key;
@@ -13,6 +14,7 @@ mod slots;
 mod srk;
 mod template;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::str::FromStr;
 use std::thread;
@@ -21,16 +23,18 @@ use std::time::Duration;
 use provider_core::{ErrorKind, ProviderError};
 use tss_esapi::constants::StartupType;
 use tss_esapi::constants::response_code::Tss2ResponseCode;
+use tss_esapi::handles::NvIndexHandle;
 use tss_esapi::interface_types::session_handles::AuthSession;
 use tss_esapi::{Context, TctiNameConf};
 
 use crate::config::Config;
 use crate::error::{Code, Fault, RC_INITIALIZE};
 use crate::tcti::Reach;
+pub(crate) use counter::replaced;
 pub(crate) use describe::About;
 use places::Places;
 use session::Sessions;
-use slots::Slots;
+use slots::{BlobHash, Slots};
 use srk::Srk;
 
 /// The result of a device call.
@@ -48,6 +52,8 @@ pub(crate) struct Device {
     slots: Slots,
     /// Where hot keys are kept, if they are.
     places: Option<Places>,
+    /// The counters that were used, by their blobs.
+    counters: BTreeMap<BlobHash, NvIndexHandle>,
 }
 
 impl Device {
@@ -75,7 +81,7 @@ impl Device {
         };
         let places = config.persist_keys.as_ref();
         let places = places.map(|settings| Places::open(&mut context, settings)).transpose()?;
-        Ok(Self { context, srk, sessions, slots, places })
+        Ok(Self { context, srk, sessions, slots, places, counters: BTreeMap::new() })
     }
 
     /// Describes the TPM.

@@ -8,6 +8,7 @@
 
 mod bus;
 mod commands;
+mod counters;
 mod keys;
 mod lockout;
 mod persist;

@@ -166,16 +166,7 @@ fn import(session: &Session, args: ImportArgs) -> Result<Exit, Failure> {
 }
 
 fn destroy(session: &Session, name: &KeyName, confirm: Option<String>) -> Result<Exit, Failure> {
-    let confirmed = match confirm {
-        Some(confirmed) => confirmed,
-        None => ask_for(name)?,
-    };
-    if confirmed != name.as_str() {
-        return Err(Failure::usage(
-            format!("the confirmation is not the name {name}; nothing was destroyed"),
-            "repeat the name of the key exactly",
-        ));
-    }
+    confirmed(name, confirm, &format!("what {name} sealed can never be opened again"))?;
     session.ask_and_print(&Call::destroy(name), |reply| {
         let versions: Vec<_> = reply.destroyed.iter().map(u32::to_string).collect();
         let plural = if versions.len() == 1 { "" } else { "s" };
@@ -183,7 +174,26 @@ fn destroy(session: &Session, name: &KeyName, confirm: Option<String>) -> Result
     })
 }
 
-fn ask_for(name: &KeyName) -> Result<String, Failure> {
+/// Makes sure that somebody means this name; `lost` is what a person is told.
+pub(super) fn confirmed(
+    name: &KeyName,
+    confirm: Option<String>,
+    lost: &str,
+) -> Result<(), Failure> {
+    let confirmed = match confirm {
+        Some(confirmed) => confirmed,
+        None => ask_for(name, lost)?,
+    };
+    if confirmed == name.as_str() {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("the confirmation is not the name {name}; nothing was destroyed"),
+        "repeat the name exactly",
+    ))
+}
+
+fn ask_for(name: &KeyName, lost: &str) -> Result<String, Failure> {
     let not_asked = || {
         Failure::usage(
             format!("destroying {name} is not confirmed"),
@@ -193,7 +203,7 @@ fn ask_for(name: &KeyName) -> Result<String, Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(not_asked());
     }
-    note(&format!("what {name} sealed can never be opened again; type its name to go on"));
+    note(&format!("{lost}; type its name to go on"));
     let mut line = String::new();
     io::stdin().read_line(&mut line).map_err(|_error| not_asked())?;
     Ok(line.trim_end_matches('\n').to_owned())

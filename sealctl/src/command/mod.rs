@@ -13,6 +13,7 @@ use crate::screen;
 
 pub(crate) mod audit;
 pub(crate) mod config;
+pub(crate) mod counter;
 pub(crate) mod key;
 pub(crate) mod mac;
 pub(crate) mod provider;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Status => status::run(&session()?),
         Command::Provider(command) => provider::run(&session()?, &command),
         Command::Key(command) => key::run(&session()?, command),
+        Command::Counter(command) => counter::run(&session()?, command),
         Command::Seal(args) => seal::seal(&session()?, &args),
         Command::Unseal(args) => seal::unseal(&session()?, &args),
         Command::Rewrap(args) => seal::rewrap(&session()?, &args),

@@ -80,9 +80,9 @@ mod tests {
 sealhost 0.1.0, started 2026-01-02T03:04:05Z, registry generation 4
 new keys go to: tpm, hsm (floor: hardware)
 
-PROVIDER  STATE  KIND    PROTECTION  DEVICE    CAN                                     SINCE
-tpm       open   tpm     hardware    IFX 7.85  seal,mac,import-mac,sign,state-binding  2026-01-02T03:04:05Z
-hsm       down   pkcs11  -           -         -                                       2026-01-02T08:00:00Z
+PROVIDER  STATE  KIND    PROTECTION  DEVICE    CAN                                             SINCE
+tpm       open   tpm     hardware    IFX 7.85  seal,mac,import-mac,sign,state-binding,counter  2026-01-02T03:04:05Z
+hsm       down   pkcs11  -           -         -                                               2026-01-02T08:00:00Z
 
 hsm: the token is gone; plug it in, or look at the log of the worker
 hsm: new seals go to another provider now; rewrap them when this one is back

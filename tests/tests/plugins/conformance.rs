@@ -63,6 +63,29 @@ fn kit_names_the_clauses_that_a_provider_breaks() {
 }
 
 #[test]
+fn kit_finds_counters_that_do_not_rise() {
+    let failures = check("counter_stands").unwrap_err();
+    let named = |clause: &str| failures.iter().any(|failure| failure.starts_with(clause));
+    for clause in [
+        "a counter rises and is read as it is: it did not rise",
+        "no value is given twice to concurrent calls: a value was given twice",
+        "an id has one counter: success instead of",
+        "a counter is refused under another id: success instead of",
+        "a foreign counter blob is refused: success instead of",
+        "a destroyed counter is gone, by id alone too: success instead of",
+    ] {
+        assert!(named(clause), "{clause}: {failures:#?}");
+    }
+}
+
+#[test]
+fn kit_finds_counters_without_their_functions() {
+    let failures = check("counter_missing").unwrap_err();
+    let named = |clause: &str| failures.iter().any(|failure| failure.starts_with(clause));
+    assert!(named("a counter rises and is read as it is: counter_create"), "{failures:#?}");
+}
+
+#[test]
 fn kit_finds_a_changed_identity() {
     let failures = check("changes_identity").unwrap_err();
     assert!(failures.iter().any(|it| it.contains("identity")), "{failures:#?}");

@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod calls;
 mod conformance;
+mod counters;
 mod deaths;
 mod files;
 mod inline;

@@ -9,6 +9,7 @@
 
 mod base64;
 mod batch;
+mod counter;
 mod decode;
 mod public;
 mod reply;
@@ -18,6 +19,10 @@ mod types;
 
 pub use self::base64::{Base64Array, Base64Bytes, SecretBase64};
 pub use self::batch::{ItemResult, OneOrItems, OneOrResults};
+pub use self::counter::{
+    CounterKind, CounterList, CounterRecord, CounterReply, CreateCounterRequest,
+    DestroyCounterReply, IncrementRequest,
+};
 pub(crate) use self::decode::Strict;
 pub use self::decode::{Request, decode};
 pub use self::public::{Jwk, p256_pem};

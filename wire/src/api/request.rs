@@ -226,7 +226,8 @@ impl Request for RandomRequest {
     }
 }
 
-fn check_providers(providers: Option<&[ProviderName]>) -> Result<(), Fault> {
+/// Refuses an empty list of providers, and one with a name twice.
+pub(super) fn check_providers(providers: Option<&[ProviderName]>) -> Result<(), Fault> {
     let Some(providers) = providers else { return Ok(()) };
     let mut once: Vec<_> = providers.iter().collect();
     once.sort_unstable();
@@ -247,7 +248,8 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-fn invalid(detail: &str) -> Fault {
+/// A value that is out of its range.
+pub(super) fn invalid(detail: &str) -> Fault {
     Fault::new(Code::Invalid, detail)
 }
 

@@ -185,9 +185,10 @@ fn operation_without_key_needs_no_pattern_and_with_key_needs_one() {
         OPERATIONS.iter().filter(|known| known.needs_key).map(|known| known.name).collect();
     assert_eq!(
         needing.join(" "),
-        "create import show rotate destroy seal unseal rewrap mac verify sign public"
+        "create import show rotate destroy seal unseal rewrap mac verify sign public \
+         create_counter increment_counter read_counter destroy_counter"
     );
     let free: Vec<&str> =
         OPERATIONS.iter().filter(|known| !known.needs_key).map(|known| known.name).collect();
-    assert_eq!(free.join(" "), "list random status providers retry metrics");
+    assert_eq!(free.join(" "), "list list_counters random status providers retry metrics");
 }

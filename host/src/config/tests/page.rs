@@ -147,7 +147,7 @@ fn operations_of_the_page_are_the_constant() {
         names.map(|known| format!("`{}`", known.name)).collect::<Vec<_>>().join(", ")
     };
     let text = under("## `[[rule]]`");
-    assert!(text.contains(&format!("Operations on keys: {}.\n", list(true))));
+    assert!(text.contains(&format!("Operations on keys and counters: {}.\n", list(true))));
     assert!(text.contains(&format!("Operations without a key: {}.\n", list(false))));
 }
 

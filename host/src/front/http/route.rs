@@ -8,7 +8,7 @@ use wire::code::{Code, Fault};
 use wire::name::{KeyName, ProviderName};
 
 use crate::error::{Failure, HostError};
-use crate::request::Request;
+use crate::request::{CounterRequest, Request};
 
 /// An endpoint with what its path and query say; its body is not read yet.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +26,11 @@ pub(crate) enum Endpoint {
     Verify(KeyName),
     Sign(KeyName),
     Public(KeyName, Option<u32>),
+    CreateCounter(KeyName),
+    IncrementCounter(KeyName),
+    ReadCounter(KeyName),
+    DestroyCounter(KeyName, Option<KeyName>),
+    ListCounters,
     Random,
     Status,
     Providers,
@@ -54,6 +59,10 @@ pub(super) fn endpoint(
         }
         [Some("v1"), Some("random"), None, None] if post => Endpoint::Random,
         [Some("v1"), Some("keys"), None, None] if get => Endpoint::List,
+        [Some("v1"), Some("counters"), None, None] if get => Endpoint::ListCounters,
+        [Some("v1"), Some("counters"), Some(name), verb] => {
+            return counter_endpoint(method, key_name(name)?, verb, query);
+        }
         [Some("v1"), Some("keys"), Some(name), verb] => {
             return key_endpoint(method, key_name(name)?, verb, query);
         }
@@ -97,6 +106,28 @@ fn key_endpoint(
     Ok(endpoint)
 }
 
+fn counter_endpoint(
+    method: &Method,
+    counter: KeyName,
+    verb: Option<&str>,
+    query: Query<'_>,
+) -> Result<Endpoint, HostError> {
+    let post = *method == Method::POST;
+    let endpoint = match verb {
+        None if post => Endpoint::CreateCounter(counter),
+        None if *method == Method::GET => Endpoint::ReadCounter(counter),
+        None if *method == Method::DELETE => {
+            query.only(&["confirm"])?;
+            let confirm = query.value("confirm").map(key_name).transpose()?;
+            return Ok(Endpoint::DestroyCounter(counter, confirm));
+        }
+        Some("increment") if post => Endpoint::IncrementCounter(counter),
+        _ => return Err(no_endpoint()),
+    };
+    query.only(&[])?;
+    Ok(endpoint)
+}
+
 impl Endpoint {
     /// The operation, as rules and audit call it.
     pub(super) const fn operation(&self) -> &'static str {
@@ -114,6 +145,11 @@ impl Endpoint {
             Self::Verify(_) => "verify",
             Self::Sign(_) => "sign",
             Self::Public(..) => "public",
+            Self::CreateCounter(_) => "create_counter",
+            Self::IncrementCounter(_) => "increment_counter",
+            Self::ReadCounter(_) => "read_counter",
+            Self::DestroyCounter(..) => "destroy_counter",
+            Self::ListCounters => "list_counters",
             Self::Random => "random",
             Self::Status => "status",
             Self::Providers => "providers",
@@ -122,7 +158,7 @@ impl Endpoint {
         }
     }
 
-    /// The key that the path names.
+    /// The key or counter that the path names.
     pub(super) const fn key(&self) -> Option<&KeyName> {
         match self {
             Self::Create(key)
@@ -136,8 +172,13 @@ impl Endpoint {
             | Self::Mac(key)
             | Self::Verify(key)
             | Self::Sign(key)
-            | Self::Public(key, _) => Some(key),
+            | Self::Public(key, _)
+            | Self::CreateCounter(key)
+            | Self::IncrementCounter(key)
+            | Self::ReadCounter(key)
+            | Self::DestroyCounter(key, _) => Some(key),
             Self::List
+            | Self::ListCounters
             | Self::Random
             | Self::Status
             | Self::Providers
@@ -164,6 +205,20 @@ impl Endpoint {
             Self::Mac(key) => Request::Mac(key, decode(body)?),
             Self::Verify(key) => Request::Verify(key, decode(body)?),
             Self::Sign(key) => Request::Sign(key, decode(body)?),
+            Self::CreateCounter(counter) => {
+                Request::Counter(counter, CounterRequest::Create(decode(body)?))
+            }
+            Self::IncrementCounter(counter) => {
+                let wire::api::IncrementRequest {} = decode(body)?;
+                Request::Counter(counter, CounterRequest::Increment)
+            }
+            Self::ReadCounter(counter) => {
+                bodiless(body, Request::Counter(counter, CounterRequest::Read))?
+            }
+            Self::DestroyCounter(counter, confirm) => {
+                bodiless(body, Request::Counter(counter, CounterRequest::Destroy(confirm)))?
+            }
+            Self::ListCounters => bodiless(body, Request::ListCounters)?,
             Self::Random => Request::Random(decode(body)?),
             Self::Retry(name) => {
                 let wire::api::RotateRequest {} = decode(body)?;
@@ -242,6 +297,21 @@ mod tests {
         check(&Method::DELETE, "/v1/keys/a%2Fb?confirm=a%2Fb", Ok(destroy));
         check(&Method::DELETE, "/v1/keys/a", Ok(Endpoint::Destroy(key("a"), None)));
         check(&Method::DELETE, "/v1/keys/a?force=1", Err(Code::Invalid));
+    }
+
+    #[test]
+    fn counters_have_endpoints_of_their_own() {
+        let path = "/v1/counters/a%2Fb";
+        check(&Method::POST, path, Ok(Endpoint::CreateCounter(key("a/b"))));
+        check(&Method::GET, path, Ok(Endpoint::ReadCounter(key("a/b"))));
+        check(&Method::GET, "/v1/counters", Ok(Endpoint::ListCounters));
+        let increment = "/v1/counters/a%2Fb/increment";
+        check(&Method::POST, increment, Ok(Endpoint::IncrementCounter(key("a/b"))));
+        check(&Method::GET, increment, Err(Code::NotFound));
+        check(&Method::POST, "/v1/counters/a/seal", Err(Code::NotFound));
+        check(&Method::POST, "/v1/counters/a?force=1", Err(Code::Invalid));
+        let destroy = Endpoint::DestroyCounter(key("a"), Some(key("a")));
+        check(&Method::DELETE, "/v1/counters/a?confirm=a", Ok(destroy));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! A provider in Rust that panics in the verb that its setting `in` names: `open`, `info`,
-//! `self_test`, `generate`, `mac` (the latter two for mac keys only, so that it opens) or `close`.
+//! `self_test`, `generate`, `mac` (the latter two for mac keys only, so that it opens),
+//! `counter_increment` or `close`.
 #![expect(clippy::panic, reason = "it is what this provider is for")]
 
 use aws_lc_rs::hmac;
 use provider_core::{
-    Capabilities, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, Protection, Provider,
-    ProviderError, Result, SecretBytes, Secrets, Settings, Usage,
+    Capabilities, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac, Protection,
+    Provider, ProviderError, Result, SecretBytes, Secrets, Settings, Usage,
 };
 
 /// Keys that follow from the root and their ids.
@@ -54,7 +55,7 @@ impl Provider for Panics {
             firmware: "1".into(),
             notes: String::new(),
             protection: Protection::Software,
-            capabilities: Capabilities::SEAL.and(Capabilities::MAC),
+            capabilities: Capabilities::SEAL.and(Capabilities::MAC).and(Capabilities::COUNTER),
             concurrency: 4,
         }
     }
@@ -93,6 +94,23 @@ impl Provider for Panics {
         aws_lc_rs::rand::fill(out).map_err(|_unspecified| {
             ProviderError::new(provider_core::ErrorKind::Internal, "no randomness")
         })
+    }
+
+    fn counter_create(&self, id: KeyId) -> Result<(KeyBlob, u64)> {
+        Ok((KeyBlob(id.0.to_vec()), 1))
+    }
+
+    fn counter_increment(&self, _counter: CounterRef<'_>) -> Result<u64> {
+        self.reach("counter_increment");
+        Ok(2)
+    }
+
+    fn counter_read(&self, _counter: CounterRef<'_>) -> Result<u64> {
+        Ok(1)
+    }
+
+    fn counter_destroy(&self, _counter: CounterRef<'_>) -> Result<()> {
+        Ok(())
     }
 }
 
