@@ -18,6 +18,7 @@ mod types;
 
 pub use self::base64::{Base64Array, Base64Bytes, SecretBase64};
 pub use self::batch::{ItemResult, OneOrItems, OneOrResults};
+pub(crate) use self::decode::Strict;
 pub use self::decode::{Request, decode};
 pub use self::public::{Jwk, p256_pem};
 pub use self::reply::{
