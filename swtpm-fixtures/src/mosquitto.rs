@@ -81,6 +81,21 @@ impl Mosquitto {
         self.guard.log()
     }
 
+    /// Waits until the broker wrote something into its log: it names every packet of every client.
+    ///
+    /// # Errors
+    /// `State`: it did not, for 30 s.
+    pub fn wait_until_said(&self, text: &str) -> Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        while !self.log().contains(text) {
+            if Instant::now() > deadline {
+                return Err(Error::State("the broker did not say so"));
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
     /// Kills the broker. What it knows of its clients' sessions stays on disk.
     ///
     /// # Errors

@@ -185,11 +185,17 @@ impl Link {
         connect.clean_session = false;
         connect.keep_alive = u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX);
         let user = options.profile.user().or_else(|| options.user.clone());
-        let password = password.map(|password| password.as_str().to_owned());
-        if user.is_some() || password.is_some() {
-            let username = user.unwrap_or_default();
-            connect.login = Some(Login { username, password: password.unwrap_or_default() });
-        }
+        connect.login = match (user, password) {
+            (None, None) => None,
+            (Some(username), password) => {
+                let password = password.map(|it| it.as_str().to_owned()).unwrap_or_default();
+                Some(Login { username, password })
+            }
+            // MQTT 3.1.1, [MQTT-3.1.2-22].
+            (None, Some(_)) => {
+                return Err(LinkError::Refused("a password needs a user name; set the user"));
+            }
+        };
         let connect = WithPassword(Packet::Connect(connect));
         write_packet(&mut writer, &connect.0).await?;
         drop(connect);
