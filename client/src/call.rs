@@ -32,7 +32,7 @@ use crate::error::{Error, ProtocolError};
 pub struct Call<T> {
     line: String,
     message: Message,
-    changes_key: bool,
+    is_change: bool,
     decode: Box<Decode<T>>,
 }
 
@@ -68,9 +68,14 @@ impl<T> Call<T> {
         &self.message
     }
 
-    /// Whether it changes a key, so that it is not sent twice.
-    pub(crate) fn changes_key(&self) -> bool {
-        self.changes_key
+    /// Whether it changes a key or a secret, so that it is not sent twice.
+    pub(crate) fn is_change(&self) -> bool {
+        self.is_change
+    }
+
+    /// The same call, known as one that changes something.
+    pub(crate) fn change(self) -> Self {
+        Self { is_change: true, ..self }
     }
 
     pub(crate) fn decode(&self, body: &[u8]) -> Result<T, ProtocolError> {
@@ -120,7 +125,7 @@ impl Call<DestroyReply> {
     /// `DELETE /v1/keys/{name}`: destroys every version. The name is confirmed by being given.
     pub fn destroy(name: &KeyName) -> Self {
         let path = key_path(name, &format!("?confirm={}", name.to_path_segment()));
-        Self { changes_key: true, ..call("DELETE", &path, None, json) }
+        call("DELETE", &path, None, json).change()
     }
 }
 
@@ -303,22 +308,32 @@ fn key_path(name: &KeyName, rest: &str) -> String {
     format!("/v1/keys/{}{rest}", name.to_path_segment())
 }
 
-fn secret<const MAX: usize>(bytes: &[u8]) -> Result<SecretBase64<MAX>, Error> {
+pub(crate) fn secret<const MAX: usize>(bytes: &[u8]) -> Result<SecretBase64<MAX>, Error> {
     SecretBase64::new(Zeroizing::new(bytes.to_vec())).map_err(Error::Limit)
 }
 
-fn changing<T>(call: Call<T>) -> Result<Call<T>, Error> {
-    Ok(Call { changes_key: true, ..call })
+pub(crate) fn changing<T>(call: Call<T>) -> Result<Call<T>, Error> {
+    Ok(call.change())
 }
 
-fn get<T>(path: &str, decode: fn(&[u8]) -> Result<T, ProtocolError>) -> Call<T>
+pub(crate) fn get<T>(path: &str, decode: fn(&[u8]) -> Result<T, ProtocolError>) -> Call<T>
 where
     T: 'static,
 {
     call("GET", path, None, decode)
 }
 
-fn post<T: 'static>(
+pub(crate) fn post<T: 'static>(
+    path: &str,
+    request: &impl Serialize,
+    decode: impl Fn(&[u8]) -> Result<T, ProtocolError> + Send + Sync + 'static,
+) -> Result<Call<T>, Error> {
+    with_body("POST", path, request, decode)
+}
+
+/// A call whose body is a JSON document.
+pub(crate) fn with_body<T: 'static>(
+    method: &str,
     path: &str,
     request: &impl Serialize,
     decode: impl Fn(&[u8]) -> Result<T, ProtocolError> + Send + Sync + 'static,
@@ -328,7 +343,7 @@ fn post<T: 'static>(
         let detail = format!("body exceeds limit of {BODY_MAX_BYTES} bytes");
         Error::Limit(Fault::new(Code::TooLarge, detail))
     })?;
-    Ok(call("POST", path, Some(body.into_bytes()), decode))
+    Ok(call(method, path, Some(body.into_bytes()), decode))
 }
 
 /// The reply to a batch has one result per item.
@@ -350,7 +365,7 @@ fn batch<I: Serialize, R: DeserializeOwned + 'static>(
 }
 
 /// The path is made of names and numbers only, so that nothing in it can end the line.
-fn call<T: 'static>(
+pub(crate) fn call<T: 'static>(
     method: &str,
     path: &str,
     body: Option<Zeroizing<Vec<u8>>>,
@@ -364,11 +379,11 @@ fn call<T: 'static>(
     }
     head.push_str("\r\n");
     let message = Message { head, body: body.unwrap_or_default() };
-    Call { line, message, changes_key: false, decode: Box::new(decode) }
+    Call { line, message, is_change: false, decode: Box::new(decode) }
 }
 
 /// serde's message could repeat a value, so only the place is kept.
-fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProtocolError> {
+pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProtocolError> {
     serde_json::from_slice(body)
         .map_err(|error| ProtocolError::Body { line: error.line(), column: error.column() })
 }

@@ -88,7 +88,7 @@ impl Client {
     /// # Errors
     /// Any of [`Error`] but `Limit`.
     pub async fn send<T>(&self, call: &Call<T>) -> Result<Reply<T>, Error> {
-        let exchange = self.exchange(call.message(), call.changes_key());
+        let exchange = self.exchange(call.message(), call.is_change());
         let after = self.timeout;
         let answer = tokio::time::timeout(after, exchange).await;
         let answer = answer.map_err(|_elapsed| Error::Timeout { after })??;
@@ -100,12 +100,12 @@ impl Client {
         Ok(Reply { value, document, request_id })
     }
 
-    async fn exchange(&self, message: &Message, changes_key: bool) -> Result<Answer, Error> {
+    async fn exchange(&self, message: &Message, is_change: bool) -> Result<Answer, Error> {
         if let Some(kept) = self.pool.take() {
             match self.exchange_on(kept, message).await {
                 Err(Broken::NotSent(_)) => {}
-                Err(Broken::Unanswered) if !changes_key => {}
-                Err(Broken::Unanswered) => return Err(Error::Unanswered { changes_key }),
+                Err(Broken::Unanswered) if !is_change => {}
+                Err(Broken::Unanswered) => return Err(Error::Unanswered { is_change }),
                 Err(Broken::Protocol(error)) => return Err(error.into()),
                 Ok(answer) => return Ok(answer),
             }
@@ -114,7 +114,7 @@ impl Client {
         let fresh = fresh.map_err(|reason| self.connect_error(reason))?;
         self.exchange_on(fresh, message).await.map_err(|broken| match broken {
             Broken::NotSent(error) => self.connect_error(error.into()).into(),
-            Broken::Unanswered => Error::Unanswered { changes_key },
+            Broken::Unanswered => Error::Unanswered { is_change },
             Broken::Protocol(error) => error.into(),
         })
     }

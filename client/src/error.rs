@@ -20,10 +20,10 @@ pub enum Error {
     Refused(Box<Problem>),
     /// The host closed the connection without a reply. The request may have been done; where it
     /// changes a key, look before trying again.
-    #[error("the host closed the connection before it replied")]
+    #[error("the daemon closed the connection before it replied")]
     Unanswered {
         /// Whether the request was one that changes a key.
-        changes_key: bool,
+        is_change: bool,
     },
     /// No reply came in time. The request may have been done; where it changes a key, look
     /// before trying again.
@@ -58,7 +58,7 @@ impl Error {
         match self {
             Self::Connect(error) => matches!(error.reason, ConnectReason::Io(_)),
             Self::Refused(problem) => problem.retryable,
-            Self::Unanswered { changes_key } => !changes_key,
+            Self::Unanswered { is_change } => !is_change,
             Self::Timeout { .. } => true,
             Self::Limit(_) | Self::Protocol(_) => false,
         }
@@ -89,7 +89,7 @@ impl Error {
 
 /// Why there is no connection to the host.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot reach the host at {}", .socket.display())]
+#[error("cannot reach the daemon at {}", .socket.display())]
 pub struct ConnectError {
     /// The socket.
     pub socket: PathBuf,

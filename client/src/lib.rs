@@ -22,6 +22,7 @@ mod connection;
 mod error;
 mod head;
 mod pool;
+mod secrets;
 
 pub use self::call::{Call, Reply};
 pub use self::client::Client;

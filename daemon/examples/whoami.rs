@@ -26,10 +26,7 @@ async fn serve(
 ) -> Result<(), Box<dyn Error>> {
     let (mut shutdown, _trigger, mut reloads) = shutdown::listen()?;
     let endpoint = Endpoint { path, mode: 0o666, group: None };
-    let (listener, _file) = match activated.take("whoami")? {
-        Some(listener) => (listener, None),
-        None => listener::bind(&endpoint).map(|(listener, file)| (listener, Some(file)))?,
-    };
+    let (listener, _file) = listener::open(&mut activated, "whoami", &endpoint)?;
     tokio::spawn(notify::feed_watchdog());
     notify::ready(hardening);
     loop {

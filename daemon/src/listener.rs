@@ -108,6 +108,26 @@ pub struct SocketFile {
     inode: u64,
 }
 
+/// Takes the socket of this name that the service manager passed, or listens at `endpoint`.
+///
+/// What was passed stays when the daemon ends; what was bound goes with its [`SocketFile`].
+///
+/// # Limits
+/// As [`bind`].
+///
+/// # Errors
+/// See [`ListenError`].
+pub fn open(
+    activated: &mut Activated,
+    name: &str,
+    endpoint: &Endpoint,
+) -> Result<(UnixListener, Option<SocketFile>), ListenError> {
+    match activated.take(name)? {
+        Some(listener) => Ok((listener, None)),
+        None => bind(endpoint).map(|(listener, file)| (listener, Some(file))),
+    }
+}
+
 /// Listens at `endpoint`.
 ///
 /// A socket file whose daemon is gone is replaced; anything else of that name is an error and is

@@ -1,12 +1,11 @@
 //! The daemon `sealhost`: arguments, configuration, hardening, and then [`sealhost::run`].
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use daemon::harden::harden;
 use daemon::listener::Activated;
+use daemon::process;
 use sealhost::config::Config;
 use sealhost::plugin::{WORKER_ARGUMENT, worker};
 use tracing::level_filters::LevelFilter;
@@ -23,74 +22,28 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
 #[derive(Debug, Parser)]
 #[command(name = "sealhost", version)]
 struct Arguments {
-    /// The configuration file, TOML; see docs/config.md.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Only check the configuration: exit with 0 if the daemon would accept it.
-    #[arg(long)]
-    check: bool,
-    /// How much to log to standard error: error, warn, info, debug.
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
-    log: LevelFilter,
+    #[command(flatten)]
+    common: process::Arguments,
 }
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(WORKER_ARGUMENT) {
-        log_to_stderr(LevelFilter::INFO);
+        process::log_to_stderr(LevelFilter::INFO);
         return worker::run();
     }
-    let arguments = Arguments::parse();
-    log_to_stderr(arguments.log);
-    match start(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(error.as_ref());
-            ExitCode::FAILURE
-        }
-    }
+    let Arguments { common } = Arguments::parse();
+    process::log_to_stderr(common.log);
+    process::exit_code("sealhost", start(&common))
 }
 
-fn start(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+fn start(arguments: &process::Arguments) -> Result<(), Box<dyn Error>> {
     // It takes its variables out of the environment, so it comes before any thread.
     let activated = Activated::from_env()?;
     let config = Config::load(&arguments.config)?;
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
+    process::warn_of(config.warnings());
     if arguments.check {
-        say(&format!("{} is a valid configuration", arguments.config.display()));
+        process::say_valid(&arguments.config);
         return Ok(());
     }
-    let hardening = harden();
-    for warning in hardening.warnings() {
-        tracing::warn!("{warning}");
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(sealhost::run::run(config, &arguments.config, activated))?;
-    runtime.shutdown_background();
-    Ok(())
-}
-
-fn log_to_stderr(level: LevelFilter) {
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-}
-
-#[expect(clippy::print_stderr, reason = "the message of a failed start is for people")]
-fn report(error: &dyn std::error::Error) {
-    eprintln!("sealhost: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
-}
-
-#[expect(clippy::print_stdout, reason = "the answer to --check is for people")]
-fn say(text: &str) {
-    println!("{text}");
+    process::run(sealhost::run::run(config, &arguments.config, activated))
 }

@@ -19,7 +19,7 @@ use daemon::limit::{Busy, Caller};
 use daemon::peer::Principal;
 use daemon::rules::RuleBook;
 use wire::audit::{Counts, Kind, Outcome, Record};
-use wire::code::Code;
+use wire::code::{Code, Fault};
 use wire::name::{KeyName, ProviderName};
 
 use crate::error::{Failure, HostError};
@@ -121,20 +121,32 @@ impl Host {
     /// Answers a caller for whom there is no room, recorded as every refusal is.
     #[must_use]
     pub fn turn_away(&self, principal: &Principal, busy: Busy) -> Answered {
+        self.refuse(principal, Failure::Busy(busy).into())
+    }
+
+    /// Records what a caller sent that is no request in any dialect; there is nothing to answer.
+    pub fn note_unreadable(&self, principal: &Principal) {
+        let fault = Fault::new(Code::Malformed, "what came is no request");
+        let _nobody_asked = self.refuse(principal, Failure::Decode(fault).into());
+    }
+
+    /// Refuses what never came to a request.
+    fn refuse(&self, principal: &Principal, error: HostError) -> Answered {
         let request_id = self.next_request_id();
-        self.metrics.count(None, Some(Code::Busy), Duration::ZERO);
+        let code = error.code();
+        self.metrics.count(None, Some(code), Duration::ZERO);
         let time = self.clock.now_text();
         let recorded = self.audit.append_refusal(&Record {
             request: Some(&request_id),
             principal: Some(principal.into()),
-            outcome: Some(Outcome::Failed(Code::Busy)),
+            outcome: Some(Outcome::Failed(code)),
             ..Record::new(Kind::Request, &time, self.registry.generation())
         });
-        let failure = match recorded {
-            Ok(_recorded) => Failure::Busy(busy),
-            Err(error) => self.unrecorded(&request_id, &error),
+        let error = match recorded {
+            Ok(_recorded) => error,
+            Err(error) => self.unrecorded(&request_id, &error).into(),
         };
-        Answered { request_id, outcome: Err(failure.into()) }
+        Answered { request_id, outcome: Err(error) }
     }
 
     /// What is answered in the place of what could not be recorded.

@@ -7,18 +7,16 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use daemon::audit::{AuditError, AuditWriter};
 use daemon::clock::Clock;
-use daemon::http::Timeouts;
 use daemon::limit::Limiter;
 use daemon::listener::{Activated, ListenError};
 use daemon::rules::RuleBook;
 use daemon::shutdown::Reloads;
 use daemon::trust::{LockError, TrustError};
-use daemon::{audit, http, listener, notify, shutdown, trust};
-use wire::audit::{Kind, Outcome, Record};
-use wire::code::Code;
+use daemon::{audit, http, listener, notify, process, shutdown, trust};
+use wire::audit::{Kind, Record};
 use wire::name::{KeyName, ProviderName};
 
-use crate::config::{self, Config};
+use crate::config::{Config, load_rules};
 use crate::front::http::Native;
 use crate::pipeline::Host;
 use crate::plugin::Spawner;
@@ -137,13 +135,7 @@ pub async fn run(
         clock.clone(),
         u64::from_be_bytes(first_request),
     ));
-    let (listener, _socket_file) = match activated.take(ACTIVATED_NAME)? {
-        Some(listener) => (listener, None),
-        None => {
-            let (listener, file) = listener::bind(&config.listen)?;
-            (listener, Some(file))
-        }
-    };
+    let (listener, _socket_file) = listener::open(&mut activated, ACTIVATED_NAME, &config.listen)?;
     notify::ready(&summary(&router));
     tracing::info!(socket = %config.listen.path.display(), "sealhost is ready: {}", summary(&router));
     tokio::spawn(notify::feed_watchdog());
@@ -152,17 +144,14 @@ pub async fn run(
 
     let dialect = Native(Arc::clone(&host));
     let limiter = Limiter::new(config.limits);
-    http::serve(listener, dialect, limiter, Timeouts::default(), shutdown).await;
+    http::serve(listener, dialect, limiter, config.timeouts, shutdown).await;
 
     notify::stopping();
     reloading.abort();
     // Ended by the abort, or before: nothing reads the rules after the audit says stop.
     let _ = reloading.await;
     router.close().await;
-    let now = clock.now_text();
-    let _recorded =
-        audit.append_synced(&Record::new(Kind::Stop, &now, host.registry.generation()))?;
-    audit.close()?;
+    process::record_stop(&audit, &clock, host.registry.generation())?;
     tracing::info!("sealhost has stopped");
     Ok(())
 }
@@ -187,30 +176,10 @@ async fn reload_rules(host: Arc<Host>, path: PathBuf, running: Config, mut reloa
     loop {
         reloads.next().await;
         notify::reloading();
-        match config::load_rules(&path, &running) {
-            Ok(config::Reload { rules, waiting }) => {
-                for section in waiting {
-                    tracing::warn!(%section, "changed, but needs a restart to take effect");
-                }
-                tracing::info!(rules = rules.len(), "access rules are read again");
-                host.rules.replace(rules);
-                record_reload(&host, Outcome::Ok);
-            }
-            Err(error) => {
-                tracing::error!(%error, "access rules are kept as they were");
-                record_reload(&host, Outcome::Failed(Code::Invalid));
-            }
-        }
+        let outcome = process::take_over(load_rules(&path, &running), &host.rules);
+        let generation = host.registry.generation();
+        process::record_reload(&host.audit, &host.clock, generation, outcome);
         notify::ready(&summary(&host.router));
-    }
-}
-
-fn record_reload(host: &Host, outcome: Outcome) {
-    let now = host.clock.now_text();
-    let outcome = Some(outcome);
-    let record = Record { outcome, ..Record::new(Kind::Reload, &now, host.registry.generation()) };
-    if let Err(error) = host.audit.append(&record) {
-        tracing::error!(%error, "the reload is not in the audit");
     }
 }
 

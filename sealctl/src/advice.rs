@@ -5,41 +5,62 @@ use std::io::ErrorKind;
 use sealhost_client::{ConnectError, ConnectReason, Error};
 use wire::code::Code;
 
-const AFTER_A_CHANGE: &str = "look at `sealctl status`; after a change of a key, look at `sealctl key show` before trying again";
+use crate::args::Daemon;
 
-/// What to do about an error.
-pub(crate) fn of(error: &Error) -> String {
+/// What to do about an error of a daemon.
+pub(crate) fn of(daemon: Daemon, error: &Error) -> String {
     let advice = match error {
-        Error::Connect(error) => of_connecting(error),
-        Error::Refused(problem) => of_code(problem.code),
-        Error::Limit(fault) => of_code(fault.code),
-        Error::Unanswered { .. } | Error::Timeout { .. } => AFTER_A_CHANGE,
-        Error::Protocol(_) => {
-            "check that --socket names the socket of sealhost, and that sealctl is of the same version"
-        }
+        Error::Connect(error) => of_connecting(daemon, error),
+        Error::Refused(problem) => of_code(daemon, problem.code).to_owned(),
+        Error::Limit(fault) => of_code(daemon, fault.code).to_owned(),
+        Error::Unanswered { .. } | Error::Timeout { .. } => after_a_change(daemon).to_owned(),
+        Error::Protocol(_) => format!(
+            "check that --socket names the socket of {}, and that sealctl is of the same version",
+            daemon.name()
+        ),
     };
     match error.retry_after() {
         Some(after) => format!("{advice} (in {} ms)", after.as_millis()),
-        None => advice.to_owned(),
+        None => advice,
     }
 }
 
-fn of_connecting(error: &ConnectError) -> &'static str {
+fn of_connecting(daemon: Daemon, error: &ConnectError) -> String {
+    let name = daemon.name();
     match &error.reason {
         ConnectReason::UnexpectedServer { .. } => {
-            "do not trust that socket; stop the process, and find out who put it there"
+            "do not trust that socket; stop the process, and find out who put it there".to_owned()
         }
         ConnectReason::Io(error) if error.kind() == ErrorKind::PermissionDenied => {
             "run this as a user or in a group that may use the socket ([listen] mode and group)"
+                .to_owned()
         }
         ConnectReason::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            "start sealhost: the socket is there, but nobody listens"
+            format!("start {name}: the socket is there, but nobody listens")
         }
-        ConnectReason::Io(_) => "start sealhost, or name its socket with --socket",
+        ConnectReason::Io(_) => format!("start {name}, or name its socket with --socket"),
     }
 }
 
-fn of_code(code: Code) -> &'static str {
+const fn after_a_change(daemon: Daemon) -> &'static str {
+    match daemon {
+        Daemon::Sealhost => {
+            "look at `sealctl status`; after a change of a key, look at `sealctl key show` before trying again"
+        }
+        Daemon::SecretManager => {
+            "look at `sealctl secret status`; after a change, look at `sealctl secret versions` before trying again"
+        }
+    }
+}
+
+const fn of_code(daemon: Daemon, code: Code) -> &'static str {
+    match daemon {
+        Daemon::Sealhost => of_host_code(code),
+        Daemon::SecretManager => of_secret_code(code),
+    }
+}
+
+const fn of_host_code(code: Code) -> &'static str {
     match code {
         Code::Malformed => {
             "check the input; a sealed value is one line that begins with sealhost:1:"
@@ -66,7 +87,35 @@ fn of_code(code: Code) -> &'static str {
         Code::Internal => "look for the request id in the log of sealhost",
         Code::Unavailable => "look at `sealctl status` for the reason, and try again later",
         Code::LockedOut => "wait until the device takes authorisations again; do not keep trying",
-        Code::Timeout => AFTER_A_CHANGE,
+        Code::Timeout => after_a_change(Daemon::Sealhost),
+    }
+}
+
+const fn of_secret_code(code: Code) -> &'static str {
+    match code {
+        Code::Malformed | Code::Invalid | Code::Unsupported | Code::WrongUsage => {
+            "change the value that is named; `--help` says what is allowed"
+        }
+        Code::Integrity => {
+            "the stored value was altered or is not of this machine: put the secret again, or ask its source with --fresh"
+        }
+        Code::Denied => {
+            "ask the administrator of secret-manager for a [[rule]] with this user, operation and name"
+        }
+        Code::NotFound => {
+            "look at `sealctl secret versions` for what is there and when it is active"
+        }
+        Code::Conflict => "look at `sealctl secret versions`, and try again",
+        Code::StateMismatch | Code::WrongDevice | Code::LockedOut => {
+            "look at `sealctl status`: the device that seals the secrets does not open them"
+        }
+        Code::TooLarge => "stay below the limit; docs/secrets.md lists them",
+        Code::Busy => "try again soon",
+        Code::Internal => "look for the request id in the log of secret-manager",
+        Code::Unavailable => {
+            "look at `sealctl secret status` and `sealctl status` for the reason, and try again later"
+        }
+        Code::Timeout => after_a_change(Daemon::SecretManager),
     }
 }
 
@@ -77,8 +126,10 @@ mod tests {
     #[test]
     fn every_code_has_advice_in_one_line() {
         for code in Code::ALL {
-            let advice = of_code(code);
-            assert!(advice.len() > 10 && !advice.contains('\n'), "{code:?}");
+            for daemon in [Daemon::Sealhost, Daemon::SecretManager] {
+                let advice = of_code(daemon, code);
+                assert!(advice.len() > 10 && !advice.contains('\n'), "{daemon:?} {code:?}");
+            }
         }
     }
 }

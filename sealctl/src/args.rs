@@ -15,11 +15,34 @@ use crate::command::mac::{MacArgs, VerifyArgs};
 use crate::command::provider::ProviderCommand;
 use crate::command::random::RandomArgs;
 use crate::command::seal::{RewrapArgs, SealArgs, UnsealArgs};
+use crate::command::secret::SecretCommand;
 use crate::command::sign::SignArgs;
 use crate::exit::Exit;
 
-/// Where the host listens unless told otherwise.
-pub(crate) const SOCKET: &str = "/run/sealhost/sealhost.sock";
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Daemon {
+    Sealhost,
+    SecretManager,
+}
+
+impl Daemon {
+    /// Its program.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sealhost => "sealhost",
+            Self::SecretManager => "secret-manager",
+        }
+    }
+
+    /// Where it listens unless told otherwise.
+    pub(crate) const fn socket(self) -> &'static str {
+        match self {
+            Self::Sealhost => "/run/sealhost/sealhost.sock",
+            Self::SecretManager => "/run/secret-manager/secret-manager.sock",
+        }
+    }
+}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,10 +68,11 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Common {
-    /// Socket of the host
-    #[arg(long, global = true, value_name = "PATH", default_value = SOCKET)]
-    pub(crate) socket: PathBuf,
-    /// Print the host's reply as it came; errors as JSON too
+    /// Socket of the daemon that is asked [default: /run/sealhost/sealhost.sock, and for `secret`
+    /// /run/secret-manager/secret-manager.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Print the reply as it came; errors as JSON too
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Seconds to wait for a reply
@@ -80,6 +104,9 @@ pub(crate) enum Command {
     Sign(SignArgs),
     /// Draw random bytes from a device
     Random(RandomArgs),
+    /// Store, read and hand on the secrets of the secret manager
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Check the audit log
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -111,6 +138,14 @@ fn words<T: Copy + Send + Sync + 'static, const N: usize>(
     PossibleValuesParser::new(values.map(as_str)).try_map(move |word| {
         values.into_iter().find(|&value| as_str(value) == word).ok_or("another word")
     })
+}
+
+/// The parser of KEY=VALUE.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write KEY=VALUE".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -175,7 +210,9 @@ mod tests {
     fn options_of_every_command_may_stand_before_or_after_it() {
         for line in ["sealctl --json --socket /s status", "sealctl status --json --socket /s"] {
             let cli = accepted(line);
-            assert!(cli.common.json && cli.common.socket.ends_with("s"));
+            assert!(
+                cli.common.json && cli.common.socket.is_some_and(|socket| socket.ends_with("s"))
+            );
         }
     }
 

@@ -7,6 +7,7 @@ use sealhost_client::Error;
 use serde_json::json;
 
 use crate::advice;
+use crate::args::Daemon;
 use crate::screen::plain;
 
 /// Exit codes; `docs/sealctl.md` lists them.
@@ -18,10 +19,12 @@ pub(crate) enum Exit {
     Unreachable,
     Refused,
     Retry,
+    /// As the program that `secret run` ran.
+    Program(u8),
 }
 
 impl Exit {
-    /// All of them, rising.
+    /// All that are sealctl's own, rising.
     pub(crate) const ALL: [Self; 6] =
         [Self::Done, Self::No, Self::Usage, Self::Unreachable, Self::Refused, Self::Retry];
 
@@ -34,6 +37,7 @@ impl Exit {
             Self::Unreachable => 3,
             Self::Refused => 4,
             Self::Retry => 5,
+            Self::Program(code) => code,
         }
     }
 
@@ -48,6 +52,7 @@ impl Exit {
             Self::Retry => {
                 "refused for now, or no answer in time; the same request may succeed later"
             }
+            Self::Program(_) => "as the program that was run",
         }
     }
 }
@@ -64,14 +69,15 @@ pub(crate) enum Failure {
     /// The command line, or a file that it names.
     Usage { what: String, advice: String },
     /// The host, or the way there.
-    Host(Error),
+    Refusal { daemon: Daemon, error: Error },
     /// Whoever read standard output has gone. Nothing is said about it.
     ReaderGone,
 }
 
+/// A call that could not be made is told as the host would tell it.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Host(error)
+        Self::Refusal { daemon: Daemon::Sealhost, error }
     }
 }
 
@@ -92,12 +98,15 @@ impl Failure {
         match self {
             Self::Usage { .. } => Exit::Usage,
             Self::ReaderGone => Exit::Done,
-            Self::Host(Error::Connect(_) | Error::Protocol(_)) => Exit::Unreachable,
-            Self::Host(Error::Unanswered { .. } | Error::Timeout { .. }) => Exit::Retry,
-            Self::Host(error @ (Error::Refused(_) | Error::Limit(_))) if error.retryable() => {
+            Self::Refusal { error: Error::Connect(_) | Error::Protocol(_), .. } => {
+                Exit::Unreachable
+            }
+            Self::Refusal { error: Error::Unanswered { .. } | Error::Timeout { .. }, .. } => {
                 Exit::Retry
             }
-            Self::Host(Error::Refused(_) | Error::Limit(_)) => Exit::Refused,
+            Self::Refusal { error: error @ (Error::Refused(_) | Error::Limit(_)), .. } => {
+                if error.retryable() { Exit::Retry } else { Exit::Refused }
+            }
         }
     }
 
@@ -105,7 +114,7 @@ impl Failure {
     fn lines(&self) -> String {
         let (what, advice) = match self {
             Self::Usage { what, advice } => (what.clone(), advice.clone()),
-            Self::Host(error) => (what_is_wrong(error), advice::of(error)),
+            Self::Refusal { daemon, error } => (what_is_wrong(error), advice::of(*daemon, error)),
             Self::ReaderGone => return String::new(),
         };
         format!("sealctl: {}\n  to do: {}\n", plain(&what), plain(&advice))
@@ -118,11 +127,11 @@ impl Failure {
             Self::Usage { what, advice } => {
                 json!({ "exit": exit, "error": what, "advice": advice })
             }
-            Self::Host(error) => {
+            Self::Refusal { daemon, error } => {
                 let mut document = json!({
                     "exit": exit,
                     "error": what_is_wrong(error),
-                    "advice": advice::of(error),
+                    "advice": advice::of(*daemon, error),
                 });
                 if let Some(problem) = error.problem() {
                     document["problem"] = json!(problem);
@@ -156,9 +165,13 @@ mod tests {
 
     use super::*;
 
+    fn host(error: Error) -> Failure {
+        Failure::Refusal { daemon: Daemon::Sealhost, error }
+    }
+
     fn refused(code: Code) -> Failure {
         let problem = Problem::new(Fault::new(code, "no rule allows it"), "01J-3");
-        Failure::Host(Error::Refused(Box::new(problem)))
+        host(Error::Refused(Box::new(problem)))
     }
 
     fn check(failure: &Failure, exit: Exit, lines: &str) {
@@ -195,11 +208,11 @@ mod tests {
     #[test]
     fn missing_socket_is_three_and_says_to_start_the_host() {
         let client = sealhost_client::blocking::Client::new("/nonexistent/s").unwrap();
-        let failure = Failure::from(client.status().unwrap_err());
+        let failure = host(client.status().unwrap_err());
         check(
             &failure,
             Exit::Unreachable,
-            "sealctl: cannot reach the host at /nonexistent/s: No such file or directory (os error 2)\n  to do: start sealhost, or name its socket with --socket\n",
+            "sealctl: cannot reach the daemon at /nonexistent/s: No such file or directory (os error 2)\n  to do: start sealhost, or name its socket with --socket\n",
         );
     }
 
@@ -207,7 +220,7 @@ mod tests {
     fn timeout_is_five() {
         let after = std::time::Duration::from_secs(2);
         check(
-            &Failure::Host(Error::Timeout { after }),
+            &host(Error::Timeout { after }),
             Exit::Retry,
             "sealctl: no reply within 2 s\n  to do: look at `sealctl status`; after a change of a key, look at `sealctl key show` before trying again\n",
         );
@@ -216,7 +229,7 @@ mod tests {
     #[test]
     fn text_of_the_host_cannot_control_the_terminal() {
         let problem = Problem::new(Fault::new(Code::Internal, "a\x1b[2Jb\nc"), "r");
-        let failure = Failure::Host(Error::Refused(Box::new(problem)));
+        let failure = host(Error::Refused(Box::new(problem)));
         assert!(failure.lines().starts_with("sealctl: a\u{fffd}[2Jb\u{fffd}c (internal"));
     }
 

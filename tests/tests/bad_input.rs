@@ -274,13 +274,21 @@ fn connections_that_break_off_leave_the_host_serving() {
     let _whole = host.verified_audit();
 }
 
-/// What is not HTTP never becomes a request: a bare answer, and the end of the connection.
+/// What is not HTTP never becomes a request: a bare answer, the end of the connection, and one
+/// line in the audit.
 #[track_caller]
 fn check_no_http(bytes: &[u8], status: u16) {
     let host = host_with_keys();
     let reply = raw(&host.socket(), bytes).unwrap();
     assert_eq!((reply.status, reply.body.len()), (status, 0), "{}", reply.head);
+    let malformed = |line: &Value| line["outcome"] == "malformed";
+    host.wait_until("the record", |host| host.audit().iter().any(malformed));
     assert_eq!(host.get("/v1/status").status, 200);
+    let lines: Vec<_> = host.verified_audit().into_iter().filter(malformed).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let caller = json!({"uid": 0, "gid": 0, "pid": std::process::id()});
+    assert_eq!((&lines[0]["kind"], &lines[0]["principal"]), (&json!("request"), &caller));
+    assert!(lines[0]["request"].is_string() && lines[0]["operation"].is_null(), "{lines:?}");
 }
 
 #[test]
@@ -298,6 +306,30 @@ fn bytes_that_are_not_http_are_answered_400() {
 fn head_past_its_limit_is_answered_431() {
     let head = format!("GET /v1/status HTTP/1.1\r\nX-Long: {}\r\n\r\n", "x".repeat(40_000));
     check_no_http(head.as_bytes(), 431);
+}
+
+#[test]
+fn bytes_that_are_not_http_past_ten_a_second_are_counted() {
+    let mut host = Setup::soft().start();
+    for _ in 0..40 {
+        assert_eq!(raw(&host.socket(), b"\x00\r\n\r\n").unwrap().status, 400);
+    }
+    assert!(host.stop().success());
+    let lines = host.verified_audit();
+    let written = lines.iter().filter(|line| line["outcome"] == "malformed").count();
+    let counted: u64 = lines.iter().filter_map(|line| line["repeated"].as_u64()).sum();
+    assert_eq!(u64::try_from(written).unwrap() + counted, 40);
+    assert!(written < 40);
+}
+
+#[test]
+fn body_in_broken_chunks_is_malformed_and_recorded_once() {
+    let host = host_with_keys();
+    let head = "POST /v1/keys/a/seal HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let reply = raw(&host.socket(), format!("{head}zz\r\n{{}}\r\n0\r\n\r\n").as_bytes()).unwrap();
+    check(&host, &reply, MALFORMED, &json!({"operation": "seal", "key": "a"}));
+    let lines = host.verified_audit();
+    assert_eq!(lines.iter().filter(|line| line["outcome"] == "malformed").count(), 1, "{lines:?}");
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn call_that_was_taken_and_not_answered_is_sent_once_more() {
 fn call_is_not_sent_a_third_time() {
     let log = check(take_request, vec![Box::new(take_request)], |client| {
         let error = client.send(&random()).unwrap_err();
-        assert!(matches!(error, Error::Unanswered { changes_key: false }), "{error:?}");
+        assert!(matches!(error, Error::Unanswered { is_change: false }), "{error:?}");
         assert!(error.retryable());
     });
     assert_eq!((log.connections(), log.seen().len()), (2, 3));
@@ -158,7 +158,7 @@ fn change_of_a_key_that_was_taken_and_not_answered_is_not_sent_again() {
     for change in changes() {
         let log = check(take_request, vec![], |client| {
             let error = client.send(&change).unwrap_err();
-            assert!(matches!(error, Error::Unanswered { changes_key: true }), "{error:?}");
+            assert!(matches!(error, Error::Unanswered { is_change: true }), "{error:?}");
             assert!(!error.retryable());
         });
         assert_eq!(log.seen().len(), 2, "{change:?}");
@@ -169,7 +169,7 @@ fn change_of_a_key_that_was_taken_and_not_answered_is_not_sent_again() {
 fn destroy_that_was_taken_and_not_answered_is_not_sent_again() {
     let log = check(take_request, vec![], |client| {
         let error = client.destroy(&KeyName::parse("a").unwrap()).unwrap_err();
-        assert!(matches!(error, Error::Unanswered { changes_key: true }), "{error:?}");
+        assert!(matches!(error, Error::Unanswered { is_change: true }), "{error:?}");
     });
     assert_eq!(log.seen().last().unwrap().line, "DELETE /v1/keys/a?confirm=a");
 }
@@ -204,7 +204,7 @@ fn call_on_a_new_connection_that_is_not_answered_is_not_sent_again() {
     let directory = directory();
     let server = Scripted::start(&socket_in(&directory), vec![Box::new(take_request)]);
     let error = Client::new(socket_in(&directory)).unwrap().random(1).unwrap_err();
-    assert!(matches!(error, Error::Unanswered { changes_key: false }), "{error:?}");
+    assert!(matches!(error, Error::Unanswered { is_change: false }), "{error:?}");
     assert_eq!(server.end().seen().len(), 1);
 }
 

@@ -59,8 +59,9 @@ impl Default for Timeouts {
 
 /// What a daemon makes of requests: the part between a head and a response.
 ///
-/// Every response comes from here, so that none goes out unrecorded. The one exception is bytes
-/// that are not HTTP: hyper answers them itself, with a bare status and the end of the connection.
+/// Every response to a request comes from here, so that none goes out unrecorded. Bytes that are
+/// not HTTP are no request: they get a bare status and the end of the connection, and are told to
+/// [`Dialect::unreadable`].
 ///
 /// A clone is taken for each request, and is to be cheap.
 pub trait Dialect: Clone + Send + Sync + 'static {
@@ -94,4 +95,8 @@ pub trait Dialect: Clone + Send + Sync + 'static {
 
     /// Answers a request on a connection for which there is no room.
     fn turn_away(&self, principal: &Principal, busy: Busy) -> Response<Self::Body>;
+
+    /// Records that what came on a connection was not HTTP, or its head past
+    /// [`HEAD_MAX_BYTES`]; nobody is left to be answered.
+    fn unreadable(&self, principal: &Principal);
 }

@@ -81,14 +81,16 @@ async fn connection<D: Dialect>(
     };
     let refused = admitted.is_err();
     let connection = Connection { dialect, admitted, body_timeout: timeouts.body };
+    let shared = connection.clone();
     let service = service_fn(move |request| {
-        let connection = connection.clone();
+        let connection = shared.clone();
         async move { Ok::<_, Infallible>(connection.answer(request).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeouts.head)
         .max_buf_size(HEAD_MAX_BYTES)
+        .max_header_size(HEAD_MAX_BYTES)
         .keep_alive(!refused)
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
@@ -100,6 +102,9 @@ async fn connection<D: Dialect>(
         }
     };
     if let Err(error) = ended {
+        if error.is_parse() {
+            connection.dialect.unreadable(connection.principal());
+        }
         tracing::debug!(%error, "connection ended");
     }
 }
@@ -113,6 +118,13 @@ struct Connection<D> {
 }
 
 impl<D: Dialect> Connection<D> {
+    fn principal(&self) -> &Principal {
+        match &self.admitted {
+            Ok(caller) => &caller.principal,
+            Err((principal, _busy)) => principal,
+        }
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<D::Body> {
         let caller = match &self.admitted {
             Ok(caller) => caller,

@@ -10,14 +10,14 @@ mod file;
 mod operations;
 mod provider;
 mod reload;
-mod rule;
-mod section;
 mod value;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::config::{self, ConfigError, Reload};
+use daemon::http::Timeouts;
 use daemon::limit::Limits;
 use daemon::listener::Endpoint;
 use daemon::rules::Rules;
@@ -27,19 +27,7 @@ use wire::name::ProviderName;
 
 use crate::plugin::{Deadlines, Isolation, PluginSource};
 
-pub use fault::{ConfigError, ConfigFault, Problem};
 pub use operations::OPERATIONS;
-pub use reload::Reload;
-
-/// Longest configuration file, in bytes.
-pub const FILE_MAX_BYTES: u64 = 1024 * 1024;
-
-/// Shortest and longest duration that can be configured.
-const DURATION_MIN: Duration = Duration::from_millis(10);
-const DURATION_MAX: Duration = Duration::from_secs(3_600);
-
-/// Permission bits of the socket: its owner and group may connect.
-const SOCKET_MODE: u32 = 0o660;
 
 /// Deadlines of a provider.
 const OPEN_DEADLINE: Duration = Duration::from_secs(10);
@@ -56,9 +44,6 @@ const FLOOR: Protection = Protection::Hardware;
 
 /// How long a provider is gone before seals go elsewhere.
 const FALLBACK_AFTER: Duration = Duration::from_secs(10);
-
-/// The most that each key of `[limits]` can be.
-const LIMIT_MAX: i64 = 65_536;
 
 /// The checked configuration.
 #[derive(Clone, Debug)]
@@ -77,6 +62,8 @@ pub struct Config {
     pub audit_path: PathBuf,
     /// How many connections and requests there may be.
     pub limits: Limits,
+    /// How long peers may take.
+    pub timeouts: Timeouts,
 }
 
 /// One configured provider.
@@ -145,7 +132,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`]; every fault of the content at once, with its key and what to do.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        file::load(path)
+        config::load(path, file::whole)
     }
 
     /// Tells what is allowed but should be in the log.
@@ -174,7 +161,7 @@ impl Config {
 /// # Errors
 /// As [`Config::load`].
 pub fn load_rules(path: &Path, running: &Config) -> Result<Reload, ConfigError> {
-    file::load(path).map(|new| Reload::of(new, running))
+    Config::load(path).map(|new| reload::reload(new, running))
 }
 
 impl fmt::Display for Warning {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use daemon::config::value::{self, kind};
+use daemon::config::{self, Noted, Read, Section};
 use provider_core::Settings;
 use toml::{Table, Value};
 use wire::name::ProviderName;
@@ -9,8 +11,7 @@ use wire::name::ProviderName;
 use crate::plugin::{Deadlines, Isolation, PluginSource};
 
 use super::fault::Problem;
-use super::section::{Noted, Read, Section};
-use super::value::{self, kind};
+use super::value::{digest, name, protection, source};
 use super::{
     GENERATE_DEADLINE, MAC_DEADLINE, OPEN_DEADLINE, ProviderConfig, QUEUE_DEADLINE, QUEUE_LENGTH,
     QUEUE_LENGTH_MAX, SecretSource,
@@ -58,14 +59,14 @@ pub(super) fn read_all(root: &mut Section<'_>, plugin_dir: Read<Option<&Path>>) 
 
 /// The number of the provider, from 1, and its name where it has one.
 fn prefix(number: usize, table: &Table) -> String {
-    match table.get("name").and_then(|name| value::name(name).ok()) {
+    match table.get("name").and_then(|value| name(value).ok()) {
         Some(name) => format!("[[provider]] #{number} (\"{name}\") "),
         None => format!("[[provider]] #{number} "),
     }
 }
 
 fn read_name(section: &mut Section<'_>, taken: &[Option<ProviderName>]) -> Read<ProviderName> {
-    let name = section.required("name", "name = \"soft\"", value::name)?;
+    let name = section.required("name", "name = \"soft\"", name)?;
     match taken.iter().position(|other| other.as_ref() == Some(&name)) {
         Some(other) => Err(section.fault("name", Problem::NameTaken(other.saturating_add(1)))),
         None => Ok(name),
@@ -80,8 +81,8 @@ fn read(
     let path = section.required("plugin", "plugin = \"provider_soft\"", plugin);
     let path = path.and_then(|plugin| locate(&mut section, plugin, plugin_dir));
     let isolation = section.defaulted("isolation", Isolation::Process, isolation);
-    let sha256 = section.optional("sha256", value::digest);
-    let protection = section.optional("protection", value::protection);
+    let sha256 = section.optional("sha256", digest);
+    let protection = section.optional("protection", protection);
     let settings = section.table("settings").and_then(settings);
     let environment = environment(&mut section, isolation);
     let deadlines = section.table("deadlines").and_then(deadlines);
@@ -140,11 +141,14 @@ fn locate(section: &mut Section<'_>, plugin: Plugin, dir: Read<Option<&Path>>) -
     }
 }
 
-fn isolation(value: &Value) -> Result<Isolation, Problem> {
+fn isolation(value: &Value) -> Result<Isolation, config::Problem> {
     match value::any_text(value)? {
         "process" => Ok(Isolation::Process),
         "in-process" => Ok(Isolation::InProcess),
-        other => Err(Problem::Word { found: other.into(), known: "\"process\" or \"in-process\"" }),
+        other => Err(config::Problem::Word {
+            found: other.into(),
+            known: "\"process\" or \"in-process\"",
+        }),
     }
 }
 
@@ -158,11 +162,11 @@ fn settings(mut section: Section<'_>) -> Read<(Settings, Vec<(String, SecretSour
             None if entries.contains_key(&format!("{key}{SOURCE_SUFFIX}")) => {
                 Err(Problem::SettingAndSource(format!("{key}{SOURCE_SUFFIX}")))
             }
-            None => setting(value).map(|text| plain.push((key.clone(), text))),
-            Some("") => Err(Problem::NamelessSource),
-            Some(name) => {
-                value::source(value).map(|source| secrets.push((name.to_owned(), source)))
+            None => {
+                setting(value).map(|text| plain.push((key.clone(), text))).map_err(Problem::from)
             }
+            Some("") => Err(Problem::NamelessSource),
+            Some(name) => source(value).map(|source| secrets.push((name.to_owned(), source))),
         };
         if let Err(problem) = read {
             noted = Some(section.fault(key, problem));
@@ -172,14 +176,14 @@ fn settings(mut section: Section<'_>) -> Read<(Settings, Vec<(String, SecretSour
 }
 
 /// A setting as the text that the provider gets.
-fn setting(value: &Value) -> Result<String, Problem> {
+fn setting(value: &Value) -> Result<String, config::Problem> {
     match value {
         Value::String(_) => value::any_text(value).map(str::to_owned),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Boolean(truth) => Ok(truth.to_string()),
         Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
             let wanted = "a text in quotes, a whole number, true or false";
-            Err(Problem::Type { found: kind(value), wanted })
+            Err(config::Problem::Type { found: kind(value), wanted })
         }
     }
 }
@@ -199,7 +203,7 @@ fn environment(
     let mut variables = Vec::with_capacity(entries.len());
     let mut noted: Option<Noted> = None;
     for (name, value) in &entries {
-        let text = variable_name(name).and_then(|()| value::any_text(value));
+        let text = variable_name(name).and_then(|()| Ok(value::any_text(value)?));
         match text {
             Ok(text) => variables.push((name.clone(), text.to_owned())),
             Err(problem) => noted = Some(section.fault(name, problem)),

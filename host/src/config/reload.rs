@@ -1,36 +1,25 @@
-//! What a reload takes over, and what it leaves for a restart.
+//! Which sections differ from the running configuration.
 
-use daemon::rules::Rules;
+use daemon::config::Reload;
 
 use crate::plugin::{Deadlines, PluginSource};
 
 use super::{Config, ProviderConfig, Selection};
 
-/// What came of reading the file again.
-#[derive(Debug)]
-pub struct Reload {
-    /// The rules of the file, to be put in force.
-    pub rules: Rules,
-    /// The other sections that differ from the running configuration, as the file heads them:
-    /// `[listen]`, `[[provider]]`. They wait for a restart; the log should say so.
-    pub waiting: Vec<&'static str>,
-}
-
-impl Reload {
-    pub(super) fn of(new: Config, running: &Config) -> Self {
-        // Taken apart by name, so that a new section cannot be forgotten here.
-        let Config { listen, state_dir, providers, selection, rules, audit_path, limits } = new;
-        let differing = [
-            ("[listen]", listen != running.listen),
-            ("[state]", state_dir != running.state_dir),
-            ("[[provider]]", !same_providers(&providers, &running.providers)),
-            ("[selection]", !same_selection(&selection, &running.selection)),
-            ("[audit]", audit_path != running.audit_path),
-            ("[limits]", limits != running.limits),
-        ];
-        let waiting = differing.into_iter().filter(|(_, differs)| *differs);
-        Self { rules, waiting: waiting.map(|(section, _)| section).collect() }
-    }
+/// What `new` changes in the `running` configuration.
+pub(super) fn reload(new: Config, running: &Config) -> Reload {
+    // Taken apart by name, so that a new section cannot be forgotten here.
+    let Config { listen, state_dir, providers, selection, rules, audit_path, limits, timeouts } =
+        new;
+    let sections = [
+        ("[listen]", listen != running.listen),
+        ("[state]", state_dir != running.state_dir),
+        ("[[provider]]", !same_providers(&providers, &running.providers)),
+        ("[selection]", !same_selection(&selection, &running.selection)),
+        ("[audit]", audit_path != running.audit_path),
+        ("[limits]", (limits, timeouts) != (running.limits, running.timeouts)),
+    ];
+    Reload::new(rules, sections)
 }
 
 fn same_providers(new: &[ProviderConfig], running: &[ProviderConfig]) -> bool {

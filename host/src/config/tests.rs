@@ -32,15 +32,19 @@ fn with(heading: &str, lines: &str) -> String {
     }
 }
 
+fn read(text: &str) -> Result<Config, ConfigError> {
+    config::check(Path::new("/f"), text.as_bytes(), file::whole)
+}
+
 #[track_caller]
 fn parse(text: &str) -> Config {
-    file::check(Path::new("f"), text.as_bytes()).unwrap()
+    read(text).unwrap()
 }
 
 /// Every fault of a file, one a line, without the file's name.
 #[track_caller]
 fn faults(text: &str) -> Vec<String> {
-    match file::check(Path::new("f"), text.as_bytes()) {
+    match read(text) {
         Err(ConfigError::Faults { faults, .. }) => faults.iter().map(ToString::to_string).collect(),
         other => panic!("{other:?}"),
     }

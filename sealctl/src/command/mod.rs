@@ -1,10 +1,13 @@
 //! The commands: each asks the host, or looks at files, and shows what came of it.
 
+use std::path::Path;
+
 use clap::CommandFactory as _;
 use sealhost_client::blocking::Client;
-use sealhost_client::{Call, Reply};
+use sealhost_client::{Call, Error, Reply};
+use wire::code::Problem;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Daemon};
 use crate::exit::{Exit, Failure};
 use crate::screen;
 
@@ -15,26 +18,30 @@ pub(crate) mod mac;
 pub(crate) mod provider;
 pub(crate) mod random;
 pub(crate) mod seal;
+pub(crate) mod secret;
 pub(crate) mod sign;
 
 mod record;
 mod status;
 
-/// The host, and how to show what it says.
+/// A daemon, and how to show what it says.
 pub(crate) struct Session {
     client: Client,
+    daemon: Daemon,
     json: bool,
 }
 
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
     let common = cli.common;
-    let session = || -> Result<Session, Failure> {
-        let client = Client::new(&common.socket).map_err(|error| {
+    let session_with = |daemon: Daemon| -> Result<Session, Failure> {
+        let socket = common.socket.as_deref().unwrap_or_else(|| Path::new(daemon.socket()));
+        let client = Client::new(socket).map_err(|error| {
             Failure::usage(format!("cannot start: {error}"), "raise the limit of open files")
         })?;
-        Ok(Session { client: client.timeout(common.timeout), json: common.json })
+        Ok(Session { client: client.timeout(common.timeout), daemon, json: common.json })
     };
+    let session = || session_with(Daemon::Sealhost);
     match cli.command {
         Command::Status => status::run(&session()?),
         Command::Provider(command) => provider::run(&session()?, &command),
@@ -46,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Verify(args) => mac::verify(&session()?, &args),
         Command::Sign(args) => sign::run(&session()?, &args),
         Command::Random(args) => random::run(&session()?, &args),
+        Command::Secret(command) => secret::run(&session_with(Daemon::SecretManager)?, command),
         Command::Audit(command) => audit::run(&command, common.json),
         Command::Config(command) => config::run(&command),
         Command::Completions { shell } => {
@@ -59,7 +67,13 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
 
 impl Session {
     fn ask<T>(&self, call: &Call<T>) -> Result<Reply<T>, Failure> {
-        Ok(self.client.send(call)?)
+        self.client.send(call).map_err(|error| Failure::Refusal { daemon: self.daemon, error })
+    }
+
+    /// One item of a batch that was refused.
+    fn refused(&self, what: &impl std::fmt::Display, mut problem: Problem) -> Failure {
+        problem.detail = format!("{what}: {}", problem.detail);
+        Failure::Refusal { daemon: self.daemon, error: Error::Refused(Box::new(problem)) }
     }
 
     /// Asks, and prints the reply: the document, or the text made of it.

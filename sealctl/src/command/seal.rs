@@ -11,6 +11,7 @@ use wire::name::{KeyName, ProviderName};
 use zeroize::Zeroizing;
 
 use super::Session;
+use crate::args::pair;
 use crate::exit::{Exit, Failure};
 use crate::screen::{note, warn};
 use crate::sink::{Show, Sink};
@@ -164,12 +165,5 @@ fn warn_of_fallback(fallback: bool, provider: &ProviderName, protection: Protect
         warn(&format!(
             "the key's own provider is down, so that {provider} ({protection}) did it; rewrap when it is back"
         ));
-    }
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        Some(_) | None => Err("write KEY=VALUE".to_owned()),
     }
 }

@@ -22,7 +22,7 @@ fn host_that_is_not_there_is_three_with_what_is_wrong_and_what_to_do() {
     check(
         &["status"],
         3,
-        "sealctl: cannot reach the host at /nonexistent/s: No such file or directory (os error 2)\n  to do: start sealhost",
+        "sealctl: cannot reach the daemon at /nonexistent/s: No such file or directory (os error 2)\n  to do: start sealhost",
     );
 }
 
@@ -108,7 +108,7 @@ fn destroy_without_confirmation_or_terminal_is_two() {
         2,
         "sealctl: the confirmation is not the name a; nothing was destroyed\n",
     );
-    check(&["key", "destroy", "a", "--confirm", "a"], 3, "sealctl: cannot reach the host");
+    check(&["key", "destroy", "a", "--confirm", "a"], 3, "sealctl: cannot reach the daemon");
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::shutdown::{self, ShutdownTrigger};
 #[derive(Clone, Debug)]
 struct Echo {
     events: Arc<tokio::sync::Mutex<Option<mpsc::Receiver<&'static str>>>>,
+    unreadable: mpsc::UnboundedSender<u32>,
 }
 
 /// Events of a stream, as they come.
@@ -73,12 +74,17 @@ impl Dialect for Echo {
     fn turn_away(&self, _principal: &Principal, busy: Busy) -> Reply {
         text(429, busy.to_string())
     }
+
+    fn unreadable(&self, principal: &Principal) {
+        self.unreadable.send(principal.uid()).unwrap();
+    }
 }
 
 /// A daemon that serves the dialect until it is told to stop.
 struct Daemon {
     dir: TempDir,
     events: mpsc::Sender<&'static str>,
+    unreadable: mpsc::UnboundedReceiver<u32>,
     trigger: ShutdownTrigger,
     served: tokio::task::JoinHandle<()>,
 }
@@ -88,10 +94,12 @@ impl Daemon {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("s")).unwrap();
         let (events, receiver) = mpsc::channel(1);
-        let echo = Echo { events: Arc::new(tokio::sync::Mutex::new(Some(receiver))) };
+        let (sender, unreadable) = mpsc::unbounded_channel();
+        let receiver = Arc::new(tokio::sync::Mutex::new(Some(receiver)));
+        let echo = Echo { events: receiver, unreadable: sender };
         let (shutdown, trigger) = shutdown::channel();
         let serving = serve(listener, echo, Limiter::new(limits), timeouts, shutdown);
-        Self { dir, events, trigger, served: tokio::spawn(serving) }
+        Self { dir, events, unreadable, trigger, served: tokio::spawn(serving) }
     }
 
     async fn send(&self, bytes: impl AsRef<[u8]>) -> UnixStream {
@@ -110,10 +118,11 @@ async fn read_until(stream: &mut UnixStream, text: &str) -> String {
     String::from_utf8(seen).unwrap()
 }
 
+/// Reads what comes; a daemon that has not read all of a request resets the connection at last.
 async fn read_to_end(mut stream: UnixStream) -> String {
-    let mut seen = String::new();
-    stream.read_to_string(&mut seen).await.unwrap();
-    seen
+    let mut seen = Vec::new();
+    while let Ok(1..) = stream.read_buf(&mut seen).await {}
+    String::from_utf8(seen).unwrap()
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -175,6 +184,46 @@ fn connection_past_the_limit_is_turned_away() {
         let reply = read_to_end(second).await;
         assert!(reply.starts_with("HTTP/1.1 429 "), "{reply:?}");
     });
+}
+
+/// Sends bytes, and compares who is told to have sent what is not HTTP.
+#[track_caller]
+fn check_unreadable(bytes: &str, told: bool) {
+    run(async {
+        let timeouts = Timeouts { head: Duration::from_millis(50), ..Timeouts::default() };
+        let mut daemon = Daemon::start(timeouts, Limits::default());
+        let _answer = read_to_end(daemon.send(bytes).await).await;
+        daemon.trigger.request();
+        daemon.served.await.unwrap();
+        let found = daemon.unreadable.recv().await;
+        assert_eq!(found, told.then(|| nix::unistd::geteuid().as_raw()), "{bytes:.20}");
+        assert_eq!(daemon.unreadable.recv().await, None);
+    });
+}
+
+#[test]
+fn bytes_that_are_not_http_are_told_once() {
+    check_unreadable("\x16\x03\x01\r\n\r\n", true);
+    check_unreadable("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true);
+    check_unreadable("GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", true);
+    check_unreadable("GET / HTTP/1.1\r\nHost: x\r\n\r\n\x00\r\n\r\n", true);
+}
+
+#[test]
+fn request_or_the_beginning_of_one_is_not_told() {
+    check_unreadable("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", false);
+    check_unreadable("GET / HT", false);
+    check_unreadable("", false);
+}
+
+#[test]
+fn head_at_its_limit_is_read_and_one_byte_more_is_not() {
+    let of = |bytes: usize| {
+        let start = "GET / HTTP/1.1\r\nConnection: close\r\nX: ";
+        format!("{start}{}\r\n\r\n", "x".repeat(bytes - start.len() - 4))
+    };
+    check_unreadable(&of(HEAD_MAX_BYTES), false);
+    check_unreadable(&of(HEAD_MAX_BYTES + 1), true);
 }
 
 #[test]

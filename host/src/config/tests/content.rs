@@ -2,15 +2,6 @@
 
 use super::*;
 
-#[track_caller]
-fn check_mode(text: &str, expected: Option<u32>) {
-    let file = with("[listen]", &format!("mode = \"{text}\""));
-    match expected {
-        Some(mode) => assert_eq!(parse(&file).listen.mode, mode),
-        None => check(&file, &[&format!("[listen] mode: {text:?} is not a mode; give three or")]),
-    }
-}
-
 /// Asks for a duration in every place that takes one.
 #[track_caller]
 fn check_duration(text: &str, expected: Result<Duration, &str>) {
@@ -33,11 +24,6 @@ fn check_duration(text: &str, expected: Result<Duration, &str>) {
             check(&provider, &expected.iter().map(String::as_str).collect::<Vec<_>>());
         }
     }
-}
-
-#[track_caller]
-fn check_rule(lines: &str, expected: &[&str]) {
-    check(&with("[[rule]]", lines), expected);
 }
 
 #[test]
@@ -118,26 +104,6 @@ fn text_with_zero_byte_is_refused() {
 }
 
 #[test]
-fn socket_path_at_limit_is_accepted_and_one_byte_more_is_refused() {
-    let of = |bytes: usize| {
-        SHORTEST.replace("/run/sealhost.sock", &format!("/{}", "s".repeat(bytes - 1)))
-    };
-    assert_eq!(parse(&of(107)).listen.path.as_os_str().len(), 107);
-    check(&of(108), &["[listen] socket: path of 108 bytes exceeds limit of 107; choose a shorter"]);
-}
-
-#[test]
-fn mode_is_octal_text_of_permissions() {
-    check_mode("0660", Some(0o660));
-    check_mode("600", Some(0o600));
-    check_mode("0000", Some(0));
-    check_mode("0777", Some(0o777));
-    for text in ["1000", "0778", "00660", "66", "", "+660", "rw-", "0o660"] {
-        check_mode(text, None);
-    }
-}
-
-#[test]
 fn duration_has_a_unit() {
     check_duration("500ms", Ok(Duration::from_millis(500)));
     check_duration("10s", Ok(Duration::from_secs(10)));
@@ -165,30 +131,6 @@ fn duration_without_quotes_is_refused() {
         &with("[selection]", "fallback_after = 10"),
         &["[selection] fallback_after: is a whole number; give a text in quotes"],
     );
-}
-
-#[test]
-fn each_limit_at_its_limits_is_accepted_and_past_them_refused() {
-    let keys = ["connections", "connections_per_uid", "in_flight", "in_flight_per_uid"];
-    for key in keys {
-        for number in [1, 65_536] {
-            let config = parse(&with("[limits]", &format!("{key} = {number}")));
-            let Limits { connections, connections_per_uid, in_flight, in_flight_per_uid } =
-                config.limits;
-            let found = [connections, connections_per_uid, in_flight, in_flight_per_uid];
-            let place = keys.iter().position(|other| *other == key).unwrap();
-            assert_eq!(found[place], number);
-        }
-        for number in [0, -1, 65_537, i64::MAX] {
-            let file = with("[limits]", &format!("{key} = {number}"));
-            check(
-                &file,
-                &[&format!(
-                    "[limits] {key}: {number} is out of range; give a number from 1 to 65536"
-                )],
-            );
-        }
-    }
 }
 
 #[test]
@@ -248,58 +190,4 @@ fn operation_without_key_needs_no_pattern_and_with_key_needs_one() {
     let free: Vec<&str> =
         OPERATIONS.iter().filter(|known| !known.needs_key).map(|known| known.name).collect();
     assert_eq!(free.join(" "), "list random status providers retry metrics");
-}
-
-#[test]
-fn fault_of_a_rule_is_listed_by_its_number() {
-    let rules = "principal = { uid = 0 }\noperations = [1, 2]\n\
-        [[rule]]\nprincipal = { uid = 0 }\noperations = [\"seel\"]\n\
-        [[rule]]\nprincipal = { uid = 0 }\noperations = [\"status\"]\n\
-        [[rule]]\nprincipal = {}\nkeys = [\"**\"]\noperations = [\"seal\"]";
-    check_rule(
-        rules,
-        &[
-            "[[rule]] #1 operations: is a whole number; give a text in quotes",
-            "[[rule]] #1 operations: is a whole number; give a text in quotes",
-            "[[rule]] #2 operations: there is no operation \"seel\"; use \"*\" or some of: create",
-            "[[rule]] #4 principal: names 0 principals; give exactly one of uid, user, gid, group",
-        ],
-    );
-}
-
-#[test]
-fn unknown_key_of_a_rule_is_refused() {
-    check_rule(
-        "principal = { uids = 0 }\noperation = [\"status\"]",
-        &[
-            "[[rule]] #1 principal.uids: is not known; did you mean uid?",
-            "[[rule]] #1 operation: is not known; did you mean operations?",
-            "[[rule]] #1 principal: names 0 principals",
-            "[[rule]] #1 operations: allows nothing",
-        ],
-    );
-}
-
-#[test]
-fn principal_of_another_type_is_refused() {
-    check_rule(
-        "principal = \"root\"\noperations = [\"status\"]",
-        &["[[rule]] #1 principal: is a text; give a table"],
-    );
-    check_rule(
-        "principal = { uid = \"root\" }\noperations = [\"status\"]",
-        &["[[rule]] #1 principal.uid: is a text; give a whole number"],
-    );
-}
-
-#[test]
-fn number_of_a_principal_at_limits_is_accepted_and_past_them_refused() {
-    let rule = |number: i64| {
-        with("[[rule]]", &format!("principal = {{ gid = {number} }}\noperations = [\"status\"]"))
-    };
-    assert_eq!(parse(&rule(0)).rules.len(), 1);
-    assert_eq!(parse(&rule(4_294_967_294)).rules.len(), 1);
-    check(&rule(4_294_967_295), &["[[rule]] #1 principal: 4294967295 stands for nobody"]);
-    check(&rule(4_294_967_296), &["[[rule]] #1 principal.gid: 4294967296 is out of range"]);
-    check(&rule(-1), &["[[rule]] #1 principal.gid: -1 is out of range; give a number from 0 to"]);
 }

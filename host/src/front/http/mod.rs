@@ -51,6 +51,10 @@ impl Dialect for Native {
     fn turn_away(&self, principal: &Principal, busy: Busy) -> Whole {
         reply::encode(self.0.turn_away(principal, busy))
     }
+
+    fn unreadable(&self, principal: &Principal) {
+        self.0.note_unreadable(principal);
+    }
 }
 
 impl Native {

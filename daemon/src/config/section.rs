@@ -1,6 +1,8 @@
 //! One table of the file, taken key by key. Whatever is wrong is noted, and the reading goes on,
 //! so that all faults are listed at once; what nobody took is a fault too.
 
+use std::fmt::Display;
+
 use toml::{Table, Value};
 
 use super::fault::{ConfigFault, Problem};
@@ -8,7 +10,7 @@ use super::value::kind;
 
 /// A table that is being read.
 #[derive(Debug)]
-pub(super) struct Section<'f> {
+pub struct Section<'f> {
     /// What stands before a key in a fault, `[listen] `; empty at the top of the file.
     prefix: String,
     table: Table,
@@ -19,10 +21,10 @@ pub(super) struct Section<'f> {
 
 /// The proof that a fault was noted: there is no value, and the file will be refused.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Noted(());
+pub struct Noted(());
 
 /// A value, or the proof that its fault was noted.
-pub(super) type Read<T> = Result<T, Noted>;
+pub type Read<T> = Result<T, Noted>;
 
 impl<'f> Section<'f> {
     /// The top of the file.
@@ -31,10 +33,13 @@ impl<'f> Section<'f> {
     }
 
     /// Takes a value that may be absent.
-    pub(super) fn optional<T>(
+    ///
+    /// # Errors
+    /// The proof that what `read` says was noted.
+    pub fn optional<T, E: Display>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&Value) -> Result<T, Problem>,
+        read: impl FnOnce(&Value) -> Result<T, E>,
     ) -> Read<Option<T>> {
         match self.take(key) {
             None => Ok(None),
@@ -43,21 +48,27 @@ impl<'f> Section<'f> {
     }
 
     /// Takes a value, or the default where it is absent.
-    pub(super) fn defaulted<T>(
+    ///
+    /// # Errors
+    /// The proof that what `read` says was noted.
+    pub fn defaulted<T, E: Display>(
         &mut self,
         key: &'static str,
         default: T,
-        read: impl FnOnce(&Value) -> Result<T, Problem>,
+        read: impl FnOnce(&Value) -> Result<T, E>,
     ) -> Read<T> {
         self.optional(key, read).map(|found| found.unwrap_or(default))
     }
 
     /// Takes a value that must be there; `example` is how an operator would write it.
-    pub(super) fn required<T>(
+    ///
+    /// # Errors
+    /// The proof that what `read` says, or the absence, was noted.
+    pub fn required<T, E: Display>(
         &mut self,
         key: &'static str,
         example: &'static str,
-        read: impl FnOnce(&Value) -> Result<T, Problem>,
+        read: impl FnOnce(&Value) -> Result<T, E>,
     ) -> Read<T> {
         match self.optional(key, read)? {
             Some(value) => Ok(value),
@@ -66,11 +77,14 @@ impl<'f> Section<'f> {
     }
 
     /// Takes a list that may be absent; every element that does not fit is a fault.
-    pub(super) fn list<T>(
+    ///
+    /// # Errors
+    /// The proof that a fault of the list or of an element was noted.
+    pub fn list<T, E: Display>(
         &mut self,
         key: &'static str,
         wanted: &'static str,
-        mut read: impl FnMut(&Value) -> Result<T, Problem>,
+        mut read: impl FnMut(&Value) -> Result<T, E>,
     ) -> Read<Option<Vec<T>>> {
         let values = match self.take(key) {
             None => return Ok(None),
@@ -92,7 +106,10 @@ impl<'f> Section<'f> {
 
     /// Takes a table; an absent one is read as an empty one, which has its defaults and misses
     /// what it must have.
-    pub(super) fn table(&mut self, key: &'static str) -> Read<Section<'_>> {
+    ///
+    /// # Errors
+    /// The proof that another type was noted.
+    pub fn table(&mut self, key: &'static str) -> Read<Section<'_>> {
         let table = match self.take(key) {
             None => Table::new(),
             Some(Value::Table(table)) => table,
@@ -111,7 +128,10 @@ impl<'f> Section<'f> {
     }
 
     /// Takes an array of tables; an absent one is empty.
-    pub(super) fn tables(&mut self, key: &'static str) -> Read<Vec<Table>> {
+    ///
+    /// # Errors
+    /// The proof that another type was noted.
+    pub fn tables(&mut self, key: &'static str) -> Read<Vec<Table>> {
         const WANTED: &str = "tables, each headed by the name in double brackets";
         self.list(key, WANTED, |value| {
             let other = Problem::Type { found: kind(value), wanted: WANTED };
@@ -121,31 +141,31 @@ impl<'f> Section<'f> {
     }
 
     /// Reads another table into the same list of faults; `prefix` stands before its keys.
-    pub(super) const fn inner(&mut self, prefix: String, table: Table) -> Section<'_> {
+    pub const fn inner(&mut self, prefix: String, table: Table) -> Section<'_> {
         Section { prefix, table, known: Vec::new(), faults: self.faults }
     }
 
     /// Takes every entry that was not asked for, where the keys are the operator's to choose.
-    pub(super) fn entries(&mut self) -> Table {
+    pub fn entries(&mut self) -> Table {
         std::mem::take(&mut self.table)
     }
 
     /// Notes a fault of a key.
-    pub(super) fn fault(&mut self, key: &str, problem: Problem) -> Noted {
+    pub fn fault(&mut self, key: &str, problem: impl Display) -> Noted {
         let key = format!("{}{}", self.prefix, written(key));
-        self.faults.push(ConfigFault { key, problem });
+        self.faults.push(ConfigFault { key, problem: problem.to_string() });
         Noted(())
     }
 
     /// Notes a fault of the table itself.
-    pub(super) fn fault_here(&mut self, problem: Problem) -> Noted {
+    pub fn fault_here(&mut self, problem: impl Display) -> Noted {
         let key = self.prefix.trim_end_matches([' ', '.']).to_owned();
-        self.faults.push(ConfigFault { key, problem });
+        self.faults.push(ConfigFault { key, problem: problem.to_string() });
         Noted(())
     }
 
     /// Ends the reading: every key that is left is a fault.
-    pub(super) fn finish(self) {
+    pub fn finish(self) {
         for (key, value) in &self.table {
             let path = match (self.prefix.is_empty(), value) {
                 (true, Value::Table(_)) => format!("[{}]", written(key)),
@@ -154,7 +174,7 @@ impl<'f> Section<'f> {
             };
             let nearest = nearest(key, &self.known);
             let problem = Problem::Unknown { nearest, known: self.known.clone() };
-            self.faults.push(ConfigFault { key: path, problem });
+            self.faults.push(ConfigFault { key: path, problem: problem.to_string() });
         }
     }
 

@@ -1,0 +1,149 @@
+//! The sections that every daemon has.
+
+use std::path::PathBuf;
+
+use toml::{Table, Value};
+
+use super::fault::Problem;
+use super::section::{Read, Section};
+use super::{LIMIT_MAX, SOCKET_MODE, value};
+use crate::http::Timeouts;
+use crate::limit::Limits;
+use crate::listener::{Endpoint, SOCKET_PATH_BYTES};
+use crate::rules::{Operation, RawPrincipal, RawRule, Rules};
+
+/// Reads `[listen]`; `example` is how an operator would write its socket.
+///
+/// # Limits
+/// 107 bytes of path.
+///
+/// # Errors
+/// The proof that something is wrong; each fault is noted.
+pub fn listen(root: &mut Section<'_>, example: &'static str) -> Read<Endpoint> {
+    let mut section = root.table("listen")?;
+    let path = section.required("socket", example, socket);
+    let mode = section.defaulted("mode", SOCKET_MODE, value::mode);
+    let group = section.optional("group", value::text);
+    section.finish();
+    Ok(Endpoint { path: path?, mode: mode?, group: group? })
+}
+
+fn socket(value: &Value) -> Result<PathBuf, Problem> {
+    let path = value::path(value)?;
+    match path.as_os_str().len() {
+        bytes if bytes > SOCKET_PATH_BYTES => Err(Problem::SocketPath(bytes)),
+        _ => Ok(path),
+    }
+}
+
+/// Reads `[state]`: the directory that the daemon has for itself.
+///
+/// # Errors
+/// The proof that something is wrong; each fault is noted.
+pub fn state_dir(root: &mut Section<'_>, example: &'static str) -> Read<PathBuf> {
+    let mut section = root.table("state")?;
+    let dir = section.required("dir", example, value::path);
+    section.finish();
+    dir
+}
+
+/// Reads `[audit]`: the path of the audit log.
+///
+/// # Errors
+/// The proof that something is wrong; each fault is noted.
+pub fn audit_path(root: &mut Section<'_>, example: &'static str) -> Read<PathBuf> {
+    let mut section = root.table("audit")?;
+    let path = section.required("path", example, value::path);
+    section.finish();
+    path
+}
+
+/// Reads `[limits]`: how many connections and requests, and how long they may take.
+///
+/// # Limits
+/// Numbers from 1 to [`LIMIT_MAX`]; durations as everywhere.
+///
+/// # Errors
+/// The proof that something is wrong; each fault is noted.
+pub fn limits(root: &mut Section<'_>) -> Read<(Limits, Timeouts)> {
+    let mut section = root.table("limits")?;
+    let defaults = Limits::default();
+    let mut limit = |key, default| section.defaulted(key, default, value::number(1, LIMIT_MAX));
+    let connections = limit("connections", defaults.connections);
+    let connections_per_uid = limit("connections_per_uid", defaults.connections_per_uid);
+    let in_flight = limit("in_flight", defaults.in_flight);
+    let in_flight_per_uid = limit("in_flight_per_uid", defaults.in_flight_per_uid);
+    let defaults = Timeouts::default();
+    let mut timeout = |key, default| section.defaulted(key, default, value::duration);
+    let head = timeout("head_timeout", defaults.head);
+    let body = timeout("body_timeout", defaults.body);
+    let drain = timeout("drain_timeout", defaults.drain);
+    section.finish();
+    let limits = Limits {
+        connections: connections?,
+        connections_per_uid: connections_per_uid?,
+        in_flight: in_flight?,
+        in_flight_per_uid: in_flight_per_uid?,
+    };
+    Ok((limits, Timeouts { head: head?, body: body?, drain: drain? }))
+}
+
+/// Reads `[[rule]]`, each against the operations that the daemon has.
+///
+/// # Errors
+/// The proof that something is wrong with a rule; each fault is noted with the rule's number.
+pub fn rules(root: &mut Section<'_>, operations: &'static [Operation]) -> Read<Rules> {
+    let tables = root.tables("rule")?;
+    let mut noted = None;
+    // Rules of the right shape, and the number that each has in the file.
+    let (mut raw, mut numbers) = (Vec::new(), Vec::new());
+    for (index, table) in tables.into_iter().enumerate() {
+        let number = index.saturating_add(1);
+        match rule(of_rule(root, number, table)) {
+            Ok(rule) => {
+                raw.push(rule);
+                numbers.push(number);
+            }
+            Err(shape) => noted = Some(shape),
+        }
+    }
+    match (Rules::check(&raw, operations), noted) {
+        (Ok(rules), None) => Ok(rules),
+        (Ok(_), Some(noted)) => Err(noted),
+        (Err(faults), mut noted) => {
+            for fault in faults.0 {
+                let number = numbers.get(fault.rule.saturating_sub(1)).copied().unwrap_or_default();
+                let mut section = of_rule(root, number, Table::new());
+                noted = Some(section.fault(fault.key, Problem::Rule(fault.fault)));
+            }
+            noted.map_or_else(|| Ok(Rules::none(operations)), Err)
+        }
+    }
+}
+
+fn of_rule<'f>(root: &'f mut Section<'_>, number: usize, table: Table) -> Section<'f> {
+    root.inner(format!("[[rule]] #{number} "), table)
+}
+
+fn rule(mut section: Section<'_>) -> Read<RawRule> {
+    const TEXTS: &str = "a list of texts in quotes";
+    let owned = |value: &Value| value::any_text(value).map(str::to_owned);
+    let principal = section.table("principal").and_then(principal);
+    let keys = section.list("keys", TEXTS, owned);
+    let operations = section.list("operations", TEXTS, owned);
+    section.finish();
+    Ok(RawRule {
+        principal: principal?,
+        keys: keys?.unwrap_or_default(),
+        operations: operations?.unwrap_or_default(),
+    })
+}
+
+fn principal(mut section: Section<'_>) -> Read<RawPrincipal> {
+    let uid = section.optional("uid", value::number(0, u32::MAX.into()));
+    let user = section.optional("user", value::text);
+    let gid = section.optional("gid", value::number(0, u32::MAX.into()));
+    let group = section.optional("group", value::text);
+    section.finish();
+    Ok(RawPrincipal { uid: uid?, user: user?, gid: gid?, group: group? })
+}

@@ -1,0 +1,35 @@
+//! A counter that only goes up, kept where a restored file does not reach: in the TPM or in the
+//! authenticated registry of the host.
+
+use std::fmt;
+
+use crate::pending::Pending;
+
+/// The counter of one store.
+pub trait Counter: fmt::Debug + Send + Sync {
+    /// The value; none when the counter was never made.
+    ///
+    /// # Errors
+    /// It cannot be read now.
+    fn read(&self) -> Pending<'_, Result<Option<u64>, CounterError>>;
+
+    /// Makes the counter and tells where it begins.
+    ///
+    /// # Errors
+    /// It cannot be made now, or exists.
+    fn create(&self) -> Pending<'_, Result<u64, CounterError>>;
+
+    /// Raises the counter from `from` by one, and tells the new value.
+    ///
+    /// Nothing is raised when the counter is not at `from`, so that a request whose answer was
+    /// lost can be made again.
+    ///
+    /// # Errors
+    /// It cannot be raised now, or is not at `from`.
+    fn increment(&self, from: u64) -> Pending<'_, Result<u64, CounterError>>;
+}
+
+/// Why a counter did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("counter: {0}")]
+pub struct CounterError(pub String);

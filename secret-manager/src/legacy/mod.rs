@@ -1,0 +1,13 @@
+//! The JSON files of edge-secrets, in both directions (`docs/secrets.md` section 7).
+//!
+//! `{name:{version:{Name,Version,Value,ActivationDate,ExpirationDate}}}`, fields in any order,
+//! values as text. What edge-secrets sealed itself has to be opened by whoever calls this.
+
+mod export;
+mod import;
+
+pub use self::export::{ExportFault, export};
+pub use self::import::{ImportFault, LEGACY_FILE_MAX_BYTES, import};
+
+#[cfg(test)]
+mod tests;
