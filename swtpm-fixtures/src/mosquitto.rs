@@ -104,6 +104,23 @@ impl Mosquitto {
         self.guard.stop()
     }
 
+    /// Lets the broker fall silent (SIGSTOP): connections are accepted by the kernel, and nothing
+    /// is answered until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// `State`: the guard has ended.
+    pub fn suspend(&mut self) -> Result<()> {
+        self.guard.suspend()
+    }
+
+    /// Ends a suspension.
+    ///
+    /// # Errors
+    /// `State`: the guard has ended.
+    pub fn resume(&mut self) -> Result<()> {
+        self.guard.resume()
+    }
+
     /// Starts the broker on the same socket, port and sessions, killing it first when it runs.
     ///
     /// # Errors

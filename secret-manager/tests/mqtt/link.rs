@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secret_manager::{Broker, Freshness, LinkState, MqttOptions, PasswordFile, Reported};
 use swtpm_fixtures::Mosquitto;
@@ -58,6 +59,18 @@ async fn report_that_was_made_while_the_broker_was_away_is_sent_when_it_is_back(
     assert!(device.source.report(&[("a".parse().unwrap(), None, Reported::Stored)]));
     broker.start_again().unwrap();
     broker.wait_until_said("sealhost/device-1/secrets/status").unwrap();
+}
+
+#[tokio::test]
+async fn broker_that_falls_silent_is_noticed_and_connected_to_again() {
+    let mut broker = Mosquitto::start(Demands::default()).unwrap();
+    let keep_alive = Duration::from_secs(1);
+    let device = Device::start(MqttOptions { keep_alive, ..options(&broker) }).await;
+    broker.suspend().unwrap();
+    let silent = LinkState::Down("the broker does not answer pings".to_owned());
+    device.link(|state| *state == silent).await;
+    broker.resume().unwrap();
+    device.link(|state| *state == LinkState::Up).await;
 }
 
 #[tokio::test]
