@@ -97,6 +97,11 @@ typedef struct sealhost_instance sealhost_instance;
 #define SEALHOST_RANDOM_MAX_BYTES 1024
 
 /**
+ * Longest name of what a secret is shown to, bytes.
+ */
+#define SEALHOST_SUBJECT_MAX_BYTES 256
+
+/**
  * Longest text of a state binding, bytes.
  */
 #define SEALHOST_STATE_MAX_BYTES 256
@@ -398,7 +403,7 @@ typedef struct sealhost_key_ref {
 } sealhost_key_ref;
 
 /**
- * A provider as a table of functions. All but `public_key` and `sign` are required.
+ * A provider as a table of functions. All but the last three are required.
  */
 typedef struct sealhost_table {
     /**
@@ -488,6 +493,14 @@ typedef struct sealhost_table {
                     const struct sealhost_key_ref *key,
                     const uint8_t *digest,
                     uint8_t *signature_out);
+    /**
+     * Names what `open` with these settings would show its PIN to, without showing it; writes the
+     * name (capacity 256 bytes) and its length, 0 for nothing. May be absent.
+     */
+    int32_t (*auth_subject)(const struct sealhost_parameter *settings,
+                            size_t settings_count,
+                            uint8_t *subject_out,
+                            size_t *subject_out_len);
 } sealhost_table;
 
 /**

@@ -18,6 +18,7 @@ use wire::audit::{Chain, Kind, Principal, Record};
 use crate::clock::Clock;
 use crate::peer;
 
+mod end;
 mod error;
 mod file;
 mod recorded;
@@ -50,11 +51,15 @@ pub struct AuditTail {
 ///
 /// The last line must be a record. What stands after the last line break, left by a power cut in
 /// the middle of a write, is cut off and counted; so are lines with zero bytes at the very end,
-/// which some file systems leave. The lines before are `wire::audit::Verifier`'s matter.
+/// which some file systems leave.
+///
+/// # Limits
+/// Of the lines before, the last 1,000 are checked, as far as they are within the last 1 MiB: each
+/// is a record and follows the one before. The whole file is `wire::audit::Verifier`'s matter.
 ///
 /// # Errors
 /// [`AuditError::Trust`], [`AuditError::NotAFile`], [`AuditError::InUse`], [`AuditError::Tail`],
-/// [`AuditError::Io`]: the file is as it was found.
+/// [`AuditError::Broken`], [`AuditError::Io`]: the file is as it was found.
 pub fn open(path: &Path) -> Result<AuditTail, AuditError> {
     let (mut lines, path) = file::open(path)?;
     let tail = lines.tail().map_err(io_error(&path, "read"))?;
@@ -67,6 +72,7 @@ pub fn open(path: &Path) -> Result<AuditTail, AuditError> {
             let line = line.ok_or_else(|| tail_error(&path, "is too long"))?;
             let (chain, entry) =
                 Chain::after(&line).map_err(|reason| tail_error(&path, &reason.to_string()))?;
+            end::check(&path, &lines, lines.length().saturating_sub(tail.torn_bytes))?;
             (chain, Some(entry.generation))
         }
     };

@@ -61,8 +61,8 @@ pub fn say_valid(config: &Path) {
 
 /// Hardens this process and runs the daemon on the threads of a new runtime, to its end.
 ///
-/// After a run that ended well, what still runs is not waited for: the daemon has awaited all
-/// that matters.
+/// However the run ended, what still runs is not waited for: the daemon has awaited all that
+/// matters, and a call that hangs must not keep a daemon that could not start.
 ///
 /// # Errors
 /// The run's; that of the operating system when there can be no threads.
@@ -71,9 +71,9 @@ pub fn run<E: Error + 'static>(
 ) -> Result<(), Box<dyn Error>> {
     warn_of(harden::harden().warnings());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(daemon)?;
+    let ended = runtime.block_on(daemon);
     runtime.shutdown_background();
-    Ok(())
+    Ok(ended?)
 }
 
 /// The exit status of a daemon that has ended, 0 or 1; why it failed is said on standard error,

@@ -116,6 +116,28 @@ impl Rules {
         Ok(Authorized { principal, operation: known.name, key })
     }
 
+    /// Asks whether a rule allows `principal` the operation on some key.
+    ///
+    /// For requests about several keys, each of which is to be asked for by [`Rules::visible`].
+    ///
+    /// # Errors
+    /// [`Denied`]: no rule allows it on any key.
+    pub fn authorize_some<'a>(
+        &self,
+        principal: &'a Principal,
+        operation: &str,
+    ) -> Result<Authorized<'a>, Denied> {
+        let index = self.operations.iter().position(|known| known.name == operation);
+        let known = index.and_then(|index| self.operations.get(index).map(|known| (index, known)));
+        let (index, known) = known.ok_or(Denied)?;
+        let bit = u32::try_from(index).ok().and_then(|shift| 1_u64.checked_shl(shift));
+        let bit = bit.ok_or(Denied)?;
+        if !self.rules.iter().any(|rule| rule.operations & bit != 0 && rule.who.is(principal)) {
+            return Err(Denied);
+        }
+        Ok(Authorized { principal, operation: known.name, key: None })
+    }
+
     /// Tells whether a list shown to `principal` may contain `key`: as [`Rules::authorize`].
     #[must_use]
     pub fn visible(&self, principal: &Principal, operation: &str, key: &str) -> bool {

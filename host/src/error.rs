@@ -71,6 +71,15 @@ pub enum Failure {
     /// Audit: it cannot be written, so nothing is done.
     #[error("audit: {0}")]
     Audit(String),
+    /// Audit: a key was changed, or may have been, and how that ended is not recorded. Nothing is
+    /// undone: a destruction could not be.
+    #[error("audit: {reason}")]
+    OutcomeUnrecorded {
+        /// Whether the change was made, as opposed to having failed on its way.
+        made: bool,
+        /// Why it cannot be recorded.
+        reason: String,
+    },
     /// The host is ending.
     #[error("the host is stopping")]
     Stopping,
@@ -127,7 +136,9 @@ impl HostError {
             Failure::Call(error) => code_of_call(error),
             Failure::Integrity(_) => Code::Integrity,
             Failure::Registry(error) => code_of_registry(error),
-            Failure::Audit(_) | Failure::Bug(_) => Code::Internal,
+            Failure::Audit(_) | Failure::OutcomeUnrecorded { .. } | Failure::Bug(_) => {
+                Code::Internal
+            }
         }
     }
 
@@ -152,6 +163,16 @@ impl HostError {
             }
             Failure::Registry(_) => "the key registry cannot be changed; see the host's log".into(),
             Failure::Audit(_) => "the audit cannot be written; see the host's log".into(),
+            Failure::OutcomeUnrecorded { made: true, .. } => {
+                "the key was changed, but the audit could not be told so; look at the key before \
+                 trying again"
+                    .into()
+            }
+            Failure::OutcomeUnrecorded { made: false, .. } => {
+                "the change failed, and the audit could not be told so; look at the key before \
+                 trying again"
+                    .into()
+            }
             Failure::Bug(_) => "a fault of the host; see its log".into(),
         };
         Fault::new(code, sentence)
@@ -160,9 +181,47 @@ impl HostError {
     /// When it makes sense to try again, where that is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        match self.code() {
-            Code::Busy | Code::Unavailable => Some(Duration::from_secs(1)),
-            Code::LockedOut => Some(Duration::from_secs(60)),
+        Manner::of(self.code()).retry_after
+    }
+
+    /// Whose attention it calls for.
+    #[must_use]
+    pub fn attention(&self) -> Attention {
+        Manner::of(self.code()).attention
+    }
+
+    /// Whether it says that the device or its worker is gone.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(&self.failure, Failure::Call(error) if error.is_gone())
+    }
+}
+
+/// Whose attention a failed request calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attention {
+    /// Ours: something is broken.
+    Fault,
+    /// The operator's: a device is not as it should be.
+    Device,
+    /// The caller's alone.
+    Caller,
+}
+
+/// The table of what follows from a code.
+struct Manner {
+    attention: Attention,
+    retry_after: Option<Duration>,
+}
+
+impl Manner {
+    const fn of(code: Code) -> Self {
+        let (attention, seconds) = match code {
+            Code::Internal => (Attention::Fault, None),
+            Code::Unavailable => (Attention::Device, Some(1)),
+            Code::LockedOut => (Attention::Device, Some(60)),
+            Code::Timeout | Code::WrongDevice => (Attention::Device, None),
+            Code::Busy => (Attention::Caller, Some(1)),
             Code::Malformed
             | Code::Invalid
             | Code::Unsupported
@@ -172,17 +231,13 @@ impl HostError {
             | Code::NotFound
             | Code::Conflict
             | Code::StateMismatch
-            | Code::WrongDevice
-            | Code::TooLarge
-            | Code::Internal
-            | Code::Timeout => None,
-        }
-    }
-
-    /// Whether it says that the device or its worker is gone.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        matches!(&self.failure, Failure::Call(error) if error.is_gone())
+            | Code::TooLarge => (Attention::Caller, None),
+        };
+        let retry_after = match seconds {
+            Some(seconds) => Some(Duration::from_secs(seconds)),
+            None => None,
+        };
+        Self { attention, retry_after }
     }
 }
 
@@ -264,6 +319,14 @@ mod tests {
         check(ErrorKind::DeviceGone, Code::Unavailable);
         check(ErrorKind::WrongDevice, Code::WrongDevice);
         check(ErrorKind::Panicked, Code::Internal);
+    }
+
+    #[test]
+    fn what_may_succeed_later_has_a_time_or_is_a_timeout() {
+        for code in Code::ALL {
+            let timed = Manner::of(code).retry_after.is_some();
+            assert_eq!(timed || code == Code::Timeout, code.retryable(), "{code:?}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use wire::audit::{Counts, Kind, Outcome, Record};
 use wire::code::{Code, Fault};
 use wire::name::{KeyName, ProviderName};
 
-use crate::error::{Failure, HostError};
+use crate::error::{Attention, Failure, HostError};
 use crate::metrics::Metrics;
 use crate::ops::{self, Job};
 use crate::registry::Registry;
@@ -144,16 +144,18 @@ impl Host {
         });
         let error = match recorded {
             Ok(_recorded) => error,
-            Err(error) => self.unrecorded(&request_id, &error).into(),
+            Err(error) => {
+                self.note_unrecorded(&request_id, &error);
+                audit_failure(&error).into()
+            }
         };
         Answered { request_id, outcome: Err(error) }
     }
 
-    /// What is answered in the place of what could not be recorded.
-    fn unrecorded(&self, request_id: &str, error: &AuditError) -> Failure {
+    /// Tells operators of a reply that is withheld.
+    fn note_unrecorded(&self, request_id: &str, error: &AuditError) {
         tracing::error!(request = %request_id, %error, "audit cannot be written");
         self.metrics.count_audit_failure();
-        audit_failure(error)
     }
 
     /// Writes, before a key is changed, that it will be; it is on the disk when this returns.
@@ -162,7 +164,9 @@ impl Host {
         job: &Job<'_>,
         operation: &'static str,
     ) -> Result<(), HostError> {
-        self.record_change(job, Kind::Intent, operation, &Used::default(), None).await
+        let used = Used::default();
+        let written = self.record_change(job, Kind::Intent, operation, &used, None).await?;
+        Ok(written.map_err(|error| audit_failure(&error))?)
     }
 
     /// Writes how a change that a request implied went.
@@ -174,7 +178,9 @@ impl Host {
         error: Option<&HostError>,
     ) -> Result<(), HostError> {
         let outcome = error.map_or(Outcome::Ok, |error| Outcome::Failed(error.code()));
-        self.record_change(job, Kind::Outcome, operation, used, Some(outcome)).await
+        let written =
+            self.record_change(job, Kind::Outcome, operation, used, Some(outcome)).await?;
+        Ok(written.map_err(|unwritten| outcome_unrecorded(error.is_none(), &unwritten))?)
     }
 
     async fn record_change(
@@ -184,7 +190,7 @@ impl Host {
         operation: &'static str,
         used: &Used,
         outcome: Option<Outcome>,
-    ) -> Result<(), HostError> {
+    ) -> Result<Result<(), AuditError>, HostError> {
         let audit = Arc::clone(&self.audit);
         let (time, generation) = (self.clock.now_text(), self.registry.generation());
         let principal = job.authorized.principal().into();
@@ -207,8 +213,7 @@ impl Host {
             };
             audit.append_synced(&record).map(drop)
         });
-        let written = written.await.map_err(|_panicked| Failure::Bug("the audit panicked"))?;
-        Ok(written.map_err(|error| audit_failure(&error))?)
+        Ok(written.await.map_err(|_panicked| Failure::Bug("the audit panicked"))?)
     }
 
     fn next_request_id(&self) -> String {
@@ -258,8 +263,20 @@ impl Line {
         let outcome = match (result, recorded) {
             (Ok((reply, _)), Ok(recorded)) => Ok((reply, recorded)),
             (Err(error), Ok(_)) => Err(error),
-            // No record, no reply: what was computed is dropped here.
-            (_, Err(error)) => Err(self.host.unrecorded(&request_id, &error).into()),
+            // No record, no reply: what was computed is dropped here. What was changed stays so,
+            // and its open intent shows it.
+            (result, Err(error)) => {
+                self.host.note_unrecorded(&request_id, &error);
+                let failure = match intended {
+                    true => outcome_unrecorded(result.is_ok(), &error),
+                    false => audit_failure(&error),
+                };
+                let error = HostError::from(failure);
+                Err(match key {
+                    Some(key) => error.of(key),
+                    None => error,
+                })
+            }
         };
         Answered { request_id, outcome }
     }
@@ -340,24 +357,18 @@ fn audit_failure(error: &AuditError) -> Failure {
     Failure::Audit(error.to_string())
 }
 
+fn outcome_unrecorded(made: bool, error: &AuditError) -> Failure {
+    Failure::OutcomeUnrecorded { made, reason: error.to_string() }
+}
+
 /// What the operator must know of a failed request; key names stand in the audit only.
 fn log_failure(request: &str, operation: Option<&'static str>, error: &HostError) {
     let provider = error.provider.as_ref().map(ProviderName::as_str);
-    match error.code() {
-        Code::Internal => tracing::error!(request, operation, provider, %error, "request failed"),
-        Code::Unavailable | Code::Timeout | Code::LockedOut | Code::WrongDevice => {
-            tracing::warn!(request, operation, provider, %error, "request failed");
+    match error.attention() {
+        Attention::Fault => tracing::error!(request, operation, provider, %error, "request failed"),
+        Attention::Device => tracing::warn!(request, operation, provider, %error, "request failed"),
+        Attention::Caller => {
+            tracing::debug!(request, operation, provider, %error, "request refused");
         }
-        Code::Malformed
-        | Code::Invalid
-        | Code::Unsupported
-        | Code::WrongUsage
-        | Code::Integrity
-        | Code::Denied
-        | Code::NotFound
-        | Code::Conflict
-        | Code::StateMismatch
-        | Code::TooLarge
-        | Code::Busy => tracing::debug!(request, operation, provider, %error, "request refused"),
     }
 }

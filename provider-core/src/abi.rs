@@ -126,7 +126,7 @@ pub struct Info {
     pub notes: [u8; NOTES_BYTES],
 }
 
-/// A provider as a table of functions. All but `public_key` and `sign` are required.
+/// A provider as a table of functions. All but the last three are required.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
@@ -213,6 +213,16 @@ pub struct Table {
             key: *const KeyRef,
             digest: *const u8,
             signature_out: *mut u8,
+        ) -> i32,
+    >,
+    /// Names what `open` with these settings would show its PIN to, without showing it; writes the
+    /// name (capacity 256 bytes) and its length, 0 for nothing. May be absent.
+    pub auth_subject: Option<
+        unsafe extern "C" fn(
+            settings: *const Parameter,
+            settings_count: usize,
+            subject_out: *mut u8,
+            subject_out_len: *mut usize,
         ) -> i32,
     >,
 }

@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 use crate::abi;
 use crate::error::{ErrorKind, ProviderError, Result};
 use crate::key::{
-    BLOB_MAX_BYTES, Capabilities, DETAIL_MAX_BYTES, IDENTITY_MAX_BYTES, Identity, Info, KeyBlob,
-    KeyRef, KeySpec, MAC_BYTES, Mac, PUBLIC_KEY_BYTES, Protection, PublicKey, RANDOM_MAX_BYTES,
-    SIGNATURE_BYTES, Signature,
+    AuthSubject, BLOB_MAX_BYTES, Capabilities, DETAIL_MAX_BYTES, IDENTITY_MAX_BYTES, Identity,
+    Info, KeyBlob, KeyRef, KeySpec, MAC_BYTES, Mac, PUBLIC_KEY_BYTES, Protection, PublicKey,
+    RANDOM_MAX_BYTES, SIGNATURE_BYTES, SUBJECT_MAX_BYTES, Signature,
 };
 use crate::secret::SecretBytes;
 use crate::settings::{Secrets, Settings};
@@ -83,6 +83,7 @@ struct Required {
     last_error: unsafe extern "C" fn(*mut u8, usize, *mut usize),
     public_key: Option<PublicKeyFn>,
     sign: Option<SignFn>,
+    auth_subject: Option<AuthSubjectFn>,
 }
 
 type OpenFn = unsafe extern "C" fn(
@@ -97,6 +98,7 @@ type OpenFn = unsafe extern "C" fn(
     *mut *mut abi::Instance,
 ) -> i32;
 type PublicKeyFn = unsafe extern "C" fn(*mut abi::Instance, *const abi::KeyRef, *mut u8) -> i32;
+type AuthSubjectFn = unsafe extern "C" fn(*const abi::Parameter, usize, *mut u8, *mut usize) -> i32;
 type SignFn =
     unsafe extern "C" fn(*mut abi::Instance, *const abi::KeyRef, *const u8, *mut u8) -> i32;
 
@@ -131,6 +133,29 @@ impl Plugin {
             ptr::copy_nonoverlapping(table.cast::<u8>(), (&raw mut *copy).cast::<u8>(), size);
         };
         Ok(Self { table: Required::check(&copy, size)? })
+    }
+
+    /// Names what opening would show a PIN to; see
+    /// [`Provider::auth_subject`](crate::Provider::auth_subject). `None` also where the plugin has
+    /// no such function.
+    ///
+    /// # Errors
+    /// Those of the provider; `Internal` when it broke the contract.
+    pub fn auth_subject(&self, settings: &Settings) -> Result<Option<AuthSubject>> {
+        let Some(function) = self.table.auth_subject else { return Ok(None) };
+        let settings: Vec<_> =
+            settings.iter().map(|(key, value)| parameter(key, value.as_bytes())).collect();
+        let mut subject = vec![0; SUBJECT_MAX_BYTES];
+        let mut subject_len = usize::MAX;
+        // SAFETY: ABI rules 1 and 2: every pointer is valid for its length or capacity.
+        let status = unsafe {
+            function(settings.as_ptr(), settings.len(), subject.as_mut_ptr(), &raw mut subject_len)
+        };
+        self.table.check_status(status)?;
+        if subject_len == 0 {
+            return Ok(None);
+        }
+        Ok(Some(AuthSubject(cut(subject, subject_len, "subject")?)))
     }
 
     /// Opens a device; see [`Provider::open`](crate::Provider::open).
@@ -400,6 +425,7 @@ const EMPTY_TABLE: abi::Table = abi::Table {
     last_error: None,
     public_key: None,
     sign: None,
+    auth_subject: None,
 };
 
 impl Required {
@@ -427,6 +453,9 @@ impl Required {
             last_error: required!(last_error),
             public_key: table.public_key.filter(|_| reaches(offset_of!(abi::Table, public_key))),
             sign: table.sign.filter(|_| reaches(offset_of!(abi::Table, sign))),
+            auth_subject: table
+                .auth_subject
+                .filter(|_| reaches(offset_of!(abi::Table, auth_subject))),
         })
     }
 

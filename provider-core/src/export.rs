@@ -12,7 +12,8 @@ use crate::abi;
 use crate::error::{ErrorKind, ProviderError, Result};
 use crate::key::{
     Algorithm, BLOB_MAX_BYTES, IDENTITY_MAX_BYTES, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec,
-    MAC_BYTES, PUBLIC_KEY_BYTES, RANDOM_MAX_BYTES, SIGNATURE_BYTES, StateBinding, Usage,
+    MAC_BYTES, PUBLIC_KEY_BYTES, RANDOM_MAX_BYTES, SIGNATURE_BYTES, SUBJECT_MAX_BYTES,
+    StateBinding, Usage,
 };
 use crate::provider::Provider;
 use crate::secret::SecretBytes;
@@ -61,6 +62,7 @@ pub const fn table<P: Provider>() -> abi::Table {
         last_error: Some(last_error),
         public_key: Some(public_key::<P>),
         sign: Some(sign::<P>),
+        auth_subject: Some(auth_subject::<P>),
     }
 }
 
@@ -153,11 +155,7 @@ unsafe extern "C" fn open<P: Provider>(
             return Err(ProviderError::invalid("instance_out is NULL"));
         }
         // SAFETY: ABI rule 1 for all three inputs.
-        let settings = unsafe { parameters(settings, settings_count) }?;
-        let settings = settings
-            .into_iter()
-            .map(|(key, value)| Ok((key, text(value)?)))
-            .collect::<Result<Vec<_>>>()?;
+        let settings = unsafe { text_parameters(settings, settings_count) }?;
         // SAFETY: as above.
         let secrets = unsafe { parameters(secrets, secrets_count) }?;
         let secrets = secrets.into_iter().map(|(key, value)| (key, SecretBytes::copy_of(value)));
@@ -165,7 +163,6 @@ unsafe extern "C" fn open<P: Provider>(
         let known = unsafe { input(identity, identity_len) }?;
         let known = (!known.is_empty()).then(|| Identity(known.to_vec()));
 
-        let settings = Settings::new(settings);
         let (provider, identity) = P::open(settings, Secrets::new(secrets), known.as_ref())?;
 
         // SAFETY: ABI rule 2; the capacity is the contract's.
@@ -174,6 +171,22 @@ unsafe extern "C" fn open<P: Provider>(
         // SAFETY: ABI rule 2; checked for NULL above.
         unsafe { instance_out.write(Box::into_raw(held).cast()) };
         Ok(())
+    })
+}
+
+unsafe extern "C" fn auth_subject<P: Provider>(
+    settings: *const abi::Parameter,
+    settings_count: usize,
+    subject_out: *mut u8,
+    subject_out_len: *mut usize,
+) -> i32 {
+    guard(|| {
+        // SAFETY: ABI rule 1.
+        let settings = unsafe { text_parameters(settings, settings_count) }?;
+        let subject = P::auth_subject(settings)?;
+        let subject = subject.as_ref().map_or(&[][..], |subject| &subject.0);
+        // SAFETY: ABI rule 2; the capacity is the contract's.
+        unsafe { output_sized(subject, subject_out, subject_out_len, SUBJECT_MAX_BYTES) }
     })
 }
 
@@ -359,6 +372,17 @@ unsafe fn input<'a>(pointer: *const u8, length: usize) -> Result<&'a [u8]> {
     }
     // SAFETY: duty 1, and not NULL, and of possible length.
     Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
+}
+
+/// Reads settings.
+///
+/// # Safety
+/// 1. As [`parameters`].
+unsafe fn text_parameters(pointer: *const abi::Parameter, count: usize) -> Result<Settings> {
+    // SAFETY: duty 1.
+    let entries = unsafe { parameters(pointer, count) }?;
+    let entries = entries.into_iter().map(|(key, value)| Ok((key, text(value)?)));
+    Ok(Settings::new(entries.collect::<Result<Vec<_>>>()?))
 }
 
 /// Views settings or secrets.

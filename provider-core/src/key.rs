@@ -15,6 +15,8 @@ pub const MAC_INPUT_MAX_BYTES: usize = 1024;
 pub const IMPORT_MAX_BYTES: usize = 1024;
 /// Most random bytes of one call.
 pub const RANDOM_MAX_BYTES: usize = 1024;
+/// Longest name of what a secret is shown to, bytes.
+pub const SUBJECT_MAX_BYTES: usize = 256;
 /// Longest text of a state binding, bytes.
 pub const STATE_MAX_BYTES: usize = 256;
 /// Longest error detail, bytes; a longer one is cut.
@@ -103,6 +105,11 @@ impl Usage {
 /// The 16 random bytes that name a key version to its device (PKCS#11: CKA_ID).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub [u8; 16]);
+
+/// The name of what a PIN or password is shown to, and of what counts wrong ones: opaque to the
+/// host, equal exactly where two instances would use up the same tries (PKCS#11: the token).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AuthSubject(pub Vec<u8>);
 
 /// The machine state that a key is bound to, as canonical text that only the provider
 /// understands (for a TPM, `sha256:7,11`).

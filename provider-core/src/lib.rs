@@ -24,8 +24,8 @@ pub mod settings;
 
 pub use error::{ErrorKind, ProviderError, Result};
 pub use key::{
-    Algorithm, Capabilities, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac, Protection,
-    PublicKey, Signature, StateBinding, Usage,
+    Algorithm, AuthSubject, Capabilities, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac,
+    Protection, PublicKey, Signature, StateBinding, Usage,
 };
 pub use provider::Provider;
 pub use secret::SecretBytes;

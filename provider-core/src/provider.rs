@@ -2,7 +2,9 @@
 //! reached (ABI, worker, router) is not a provider's business.
 
 use crate::error::{ErrorKind, ProviderError, Result};
-use crate::key::{Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, PublicKey, Signature};
+use crate::key::{
+    AuthSubject, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, PublicKey, Signature,
+};
 use crate::secret::SecretBytes;
 use crate::settings::{Secrets, Settings};
 
@@ -33,6 +35,21 @@ pub trait Provider: Send + Sync + Sized + 'static {
         secrets: Secrets,
         known: Option<&Identity>,
     ) -> Result<(Self, Identity)>;
+
+    /// Names what [`open`](Self::open) with these settings would show its PIN to, without showing
+    /// it; `None` where a wrong one uses up nothing.
+    ///
+    /// The host asks before it opens an instance, so that a PIN that was refused is shown to the
+    /// same device again neither by this instance nor by another, and is to another device.
+    ///
+    /// # Limits
+    /// The name is at most [`SUBJECT_MAX_BYTES`](crate::key::SUBJECT_MAX_BYTES).
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    fn auth_subject(_settings: Settings) -> Result<Option<AuthSubject>> {
+        Ok(None)
+    }
 
     /// Describes the device and what it can do. Answers from memory.
     fn info(&self) -> Info;

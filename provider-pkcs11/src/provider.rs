@@ -7,7 +7,7 @@ use cryptoki::object::{ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use provider_core::key::{RANDOM_MAX_BYTES, check_import_length, check_mac_input};
 use provider_core::{
-    Capabilities, ErrorKind, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, Provider,
+    AuthSubject, Capabilities, ErrorKind, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, Provider,
     ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature, Usage,
 };
 
@@ -16,7 +16,9 @@ use crate::config::Config;
 use crate::error::{Fault, Step};
 use crate::link::{Desk, Link};
 use crate::mechanism::{self, Abilities};
+use crate::module::ModuleUser;
 use crate::object::{self, NewKey};
+use crate::token::Token;
 use crate::{import, marker, quirks};
 
 /// Keys as objects of one PKCS#11 token.
@@ -63,6 +65,13 @@ impl Provider for Pkcs11Provider {
             changes_alone,
         };
         Ok((provider, identity.encode()))
+    }
+
+    fn auth_subject(settings: Settings) -> Result<Option<AuthSubject>> {
+        let config = Config::read(settings, Secrets::default())?;
+        let module = ModuleUser::open(&config.module, config.init_args.clone())?;
+        let token = module.call(|pkcs11, _| Token::find(pkcs11, &config.token));
+        Ok(token.map_err(Fault::into_error)?.auth_subject())
     }
 
     fn info(&self) -> Info {

@@ -6,7 +6,7 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::RawAuthPin;
-use provider_core::{ErrorKind, ProviderError};
+use provider_core::{AuthSubject, ErrorKind, ProviderError};
 
 use crate::error::{Fault, Step};
 use crate::pin::Pin;
@@ -83,6 +83,17 @@ impl Token {
         self.info.as_ref().map_or([""; 4], |info| {
             [info.manufacturer_id(), info.model(), info.serial_number(), info.label()]
         })
+    }
+
+    /// What counts wrong PINs here: the token, by all that it says of itself. Tokens that cannot
+    /// be told apart, as the databases of NSS, are taken for one, which costs no try. None where
+    /// no login is wanted, or the token cannot be read.
+    pub(crate) fn auth_subject(&self) -> Option<AuthSubject> {
+        self.info.as_ref().filter(|info| info.login_required())?;
+        let texts = self.texts();
+        // Each with its length, so that no two lists of texts give the same bytes.
+        let parts = texts.iter().map(|text| format!("{}:{text},", text.len()));
+        Some(AuthSubject(parts.collect::<String>().into_bytes()))
     }
 
     /// Whether the token still answers, and a session is still logged in to it: only then does

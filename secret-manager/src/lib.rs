@@ -24,6 +24,7 @@ mod testing;
 
 pub mod legacy;
 pub mod lifecycle;
+pub mod serve;
 
 pub use chain::{Chain, ChainBuilder, Freshness, Got, NEGATIVE_NAMES_MAX};
 pub use clock::{Now, StoreClock};

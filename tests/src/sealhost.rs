@@ -267,15 +267,7 @@ impl Sealhost {
     /// The process ids of its workers.
     #[must_use]
     pub fn workers(&self) -> Vec<u32> {
-        let pid = self.pid();
-        let children = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flat_map(|task| {
-            fs::read_to_string(task.unwrap().path().join("children"))
-                .unwrap_or_default()
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        });
-        children.map(|child| child.parse().unwrap()).collect()
+        children(self.pid())
     }
 
     /// Puts a plugin into its plugin directory.
@@ -474,6 +466,19 @@ impl Drop for Sealhost {
 fn writeln_stderr(text: &str) -> std::io::Result<()> {
     use std::io::Write;
     writeln!(std::io::stderr(), "--- end of the daemon's log\n{text}\n---")
+}
+
+/// The children of a process that a test started, whichever thread of it made them.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    let children = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flat_map(|task| {
+        fs::read_to_string(task.unwrap().path().join("children"))
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    children.map(|child| child.parse().unwrap()).collect()
 }
 
 /// Sends a signal by name to a process that a test started.

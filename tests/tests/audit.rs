@@ -175,6 +175,22 @@ fn start_and_stop_are_recorded_over_many_runs() {
 }
 
 #[test]
+fn host_does_not_go_on_with_an_audit_that_was_edited() {
+    let mut host = host();
+    host.post("/v1/keys/a/seal", json!({"plaintext": b64("x")})).done();
+    assert!(host.stop().success());
+    let text = std::fs::read_to_string(host.audit_path()).unwrap();
+    std::fs::write(host.audit_path(), text.replace("\"seal\"", "\"show\"")).unwrap();
+    let status = host.try_start().unwrap_err();
+    assert_eq!(status.code(), Some(1));
+    let log = host.log();
+    assert!(log.contains("is broken after sequence"), "{log}");
+    assert!(log.contains("restore registry and audit from one backup"), "{log}");
+    std::fs::write(host.audit_path(), text).unwrap();
+    host.start();
+}
+
+#[test]
 fn no_secret_is_in_audit_or_log() {
     let hsm = SoftHsm::start("edge", "PINMARKER").unwrap();
     let mut host = Setup::soft().with_hsm(&hsm).start();

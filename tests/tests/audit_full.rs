@@ -146,3 +146,70 @@ fn key_is_not_made_without_an_intent() {
     let text = "text";
     assert_eq!(host.unseal("next", &host.seal("next", text)).text("plaintext"), b64(text));
 }
+
+/// The bytes that the audit may still grow by when the disk is full: the rest of its last page.
+fn rest_of_page(host: &Sealhost) -> u64 {
+    const PAGE_BYTES: u64 = 4096;
+    PAGE_BYTES - fs::metadata(host.audit_path()).unwrap().len() % PAGE_BYTES
+}
+
+/// Makes a change at a moment when its intent finds room on the disk and its outcome does not: the
+/// reply says that it was made, and so it was.
+#[track_caller]
+fn check_made(change: impl Fn(&Sealhost, &str) -> Response, is_made: impl Fn(&Sealhost) -> bool) {
+    let disk = SmallDisk::mount();
+    let mut host = Setup::soft().with_audit(&disk.audit()).start();
+    for key in ["changed", "another"] {
+        host.create(key, "mac", "soft");
+    }
+    assert!(change(&host, "another").status < 300);
+    let text = fs::read_to_string(host.audit_path()).unwrap();
+    let mut lines = text.lines().rev().map(|line| u64::try_from(line.len()).unwrap() + 1);
+    let (outcome, intent) = (lines.next().unwrap(), lines.next().unwrap());
+
+    // Numbers in a line may be longer or shorter by some digits.
+    let fits = intent + 8..intent + outcome - 8;
+    let one_more = || host.get("/v1/keys/changed").ok();
+    while rest_of_page(&host) < fits.end {
+        one_more();
+    }
+    disk.fill();
+    while !fits.contains(&rest_of_page(&host)) {
+        assert!(rest_of_page(&host) > fits.start, "the record of a look is too long for this test");
+        one_more();
+    }
+    let reply = change(&host, "changed");
+    let problem = reply.problem(500, "internal");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("was changed") && detail.contains("look at the key"), "{detail}");
+    assert_eq!(problem["key"], "changed");
+
+    disk.make_room();
+    assert!(is_made(&host), "{}", host.get("/v1/keys/changed").json());
+    let left: Vec<_> = host.audit_of(reply.id());
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(left[0]["kind"], "intent");
+    host.restart();
+    assert!(is_made(&host), "it was undone");
+    let _whole = host.verified_audit();
+}
+
+fn versions(host: &Sealhost) -> usize {
+    host.get("/v1/keys/changed").ok()["versions"].as_array().unwrap().len()
+}
+
+#[test]
+fn rotation_whose_outcome_finds_no_room_says_that_it_was_made() {
+    check_made(
+        |host, key| host.post(&format!("/v1/keys/{key}/rotate"), json!({})),
+        |host| versions(host) == 2,
+    );
+}
+
+#[test]
+fn destruction_whose_outcome_finds_no_room_says_that_it_was_made() {
+    check_made(
+        |host, key| host.delete(&format!("/v1/keys/{key}?confirm={key}")),
+        |host| host.get("/v1/keys/changed").ok()["versions"][0]["state"] == "destroyed",
+    );
+}

@@ -136,8 +136,8 @@ fn page_has_every_field_of_the_table_at_its_offset() {
     }
     check!(magic, size, abi_version);
     check_functions!(open, close, info, self_test, generate, import_key, destroy, mac, random);
-    check_functions!(last_error, public_key, sign);
-    assert_eq!(offset_of!(abi::Table, sign) + size_of::<usize>(), size_of::<abi::Table>());
+    check_functions!(last_error, public_key, sign, auth_subject);
+    assert_eq!(offset_of!(abi::Table, auth_subject) + size_of::<usize>(), size_of::<abi::Table>());
 }
 
 #[test]

@@ -8,6 +8,9 @@
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use swtpm_fixtures::Swtpm;
 use tests::sealhost::{built, signal};
@@ -104,4 +107,40 @@ fn socket_that_somebody_else_put_in_its_place_stays() {
     std::fs::write(host.socket(), "not ours").unwrap();
     assert_eq!(host.stop().code(), Some(0));
     assert_eq!(std::fs::read_to_string(host.socket()).unwrap(), "not ours");
+}
+
+/// A worker under our eyes: though killed, it stays in the process table until we let it go, as
+/// one does that the kernel keeps in a device call.
+struct Held(Pid);
+
+impl Held {
+    fn take(worker: u32) -> Self {
+        let worker = Pid::from_raw(i32::try_from(worker).unwrap());
+        ptrace::seize(worker, ptrace::Options::empty()).unwrap();
+        Self(worker)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _gone_already = waitpid(self.0, Some(WaitPidFlag::__WALL));
+    }
+}
+
+#[test]
+fn worker_that_cannot_end_delays_the_end_by_seconds_only() {
+    let mut host = Setup::soft().with_soft_worker("worker").start();
+    let worker = host.workers()[0];
+    let held = Held::take(worker);
+    signal(worker, "KILL");
+    host.wait_until("the note of the loss", |host| host.log().contains("worker lost"));
+    let begun = std::time::Instant::now();
+    host.signal("TERM");
+    let program = format!("/proc/{}/exe", host.pid());
+    host.wait_until("the end", |_host| std::fs::read_link(&program).is_err());
+    assert!(begun.elapsed().as_secs() < 20, "it waited for a worker that cannot end");
+    assert_eq!(host.stop().code(), Some(0), "{}", host.log());
+    assert!(host.log().contains("left as they are"), "{}", host.log());
+    drop(held);
+    assert_eq!(host.verified_audit().last().unwrap()["kind"], "stop");
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use wire::audit::Reason;
 use wire::code::Fault;
 
 use crate::trust::{TrustError, quoted};
@@ -32,6 +33,16 @@ pub enum AuditError {
         path: PathBuf,
         /// What is wrong with it.
         detail: String,
+    },
+    /// The file does not hold together near its end: it was changed, or the disk lost something.
+    #[error("the audit {} is broken {}: {reason}; find out why, then restore registry and audit from one backup, docs/config.md \"Backup\"", quoted(.path), place(*.good))]
+    Broken {
+        /// The path.
+        path: PathBuf,
+        /// Sequence of the last good line; none where the first one that was checked is bad.
+        good: Option<u64>,
+        /// What is wrong with the line after it.
+        reason: Reason,
     },
     /// The registry is older than the audit says.
     #[error("the registry has generation {found}, the audit {} has seen {last}; restore the newer registry", quoted(.path))]
@@ -67,6 +78,13 @@ pub enum AuditError {
     /// The record does not fit a line.
     #[error(transparent)]
     Record(#[from] Fault),
+}
+
+fn place(good: Option<u64>) -> String {
+    good.map_or_else(
+        || "at the first of its last lines".into(),
+        |good| format!("after sequence {good}"),
+    )
 }
 
 pub(super) fn tail_error(path: &Path, detail: &str) -> AuditError {

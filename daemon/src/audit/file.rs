@@ -17,7 +17,7 @@ use crate::trust::{check_parent, check_trusted, sync_parent};
 const BLOCK_BYTES: usize = 64 * 1024;
 
 /// How the first line of every audit begins (`docs/audit.md`).
-const FIRST_LINE: &[u8] = b"{\"seq\":1,";
+pub(super) const FIRST_LINE: &[u8] = b"{\"seq\":1,";
 
 /// A file that only grows by whole lines.
 ///
@@ -85,6 +85,11 @@ impl LineFile {
         Self { file: Arc::new(file), length, has_rest: false }
     }
 
+    /// Returns how many bytes it has.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Returns the file for syncing, which needs no other part of this.
     pub(super) fn handle(&self) -> Arc<File> {
         Arc::clone(&self.file)
@@ -141,7 +146,8 @@ impl LineFile {
         Ok(None)
     }
 
-    fn read(&self, start: u64, bytes: usize) -> io::Result<Vec<u8>> {
+    /// Reads so many bytes from there.
+    pub(super) fn read(&self, start: u64, bytes: usize) -> io::Result<Vec<u8>> {
         let mut block = vec![0; bytes];
         self.file.read_exact_at(&mut block, start)?;
         Ok(block)

@@ -104,6 +104,11 @@ impl<'f> Section<'f> {
         noted.map_or(Ok(Some(list)), Err)
     }
 
+    /// Whether a key is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Takes a table; an absent one is read as an empty one, which has its defaults and misses
     /// what it must have.
     ///

@@ -20,7 +20,25 @@ use crate::rules::{Operation, RawPrincipal, RawRule, Rules};
 /// # Errors
 /// The proof that something is wrong; each fault is noted.
 pub fn listen(root: &mut Section<'_>, example: &'static str) -> Read<Endpoint> {
-    let mut section = root.table("listen")?;
+    endpoint(root.table("listen")?, example)
+}
+
+/// Reads another section of the form of `[listen]`, which may be absent.
+///
+/// # Errors
+/// As [`listen`].
+pub fn optional_listen(
+    root: &mut Section<'_>,
+    name: &'static str,
+    example: &'static str,
+) -> Read<Option<Endpoint>> {
+    if !root.has(name) {
+        return Ok(None);
+    }
+    endpoint(root.table(name)?, example).map(Some)
+}
+
+fn endpoint(mut section: Section<'_>, example: &'static str) -> Read<Endpoint> {
     let path = section.required("socket", example, socket);
     let mode = section.defaulted("mode", SOCKET_MODE, value::mode);
     let group = section.optional("group", value::text);

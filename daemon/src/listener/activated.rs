@@ -1,6 +1,7 @@
 //! Sockets that systemd opened before it started the daemon.
 
-use std::fmt;
+use std::os::fd::RawFd;
+use std::{fmt, fs, io};
 
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
@@ -15,13 +16,16 @@ pub struct Activated {
 }
 
 impl Activated {
-    /// Takes the passed sockets over from the environment.
+    /// Takes the passed sockets over from the environment, and closes every other descriptor that
+    /// this process was started with, so that neither it nor its children can be reached by one.
     ///
-    /// Called first in `main`, before any thread exists: it removes `LISTEN_PID` and `LISTEN_FDS`
-    /// so that no child believes the sockets to be its own, and closes them on exec.
+    /// Called first in `main`, before any thread exists or anything is opened: it removes
+    /// `LISTEN_PID` and `LISTEN_FDS` so that no child believes the sockets to be its own, and
+    /// closes them on exec. The standard streams stay.
     ///
     /// # Errors
-    /// [`ListenError::Activation`]: the variables contradict each other or the descriptors.
+    /// [`ListenError::Activation`]: the variables contradict each other or the descriptors, or
+    /// these cannot be listed.
     ///
     /// # Spec
     /// sd_listen_fds(3).
@@ -34,6 +38,9 @@ impl Activated {
         // Taken even when empty, for it is what clears the environment.
         let passed = ListenFd::from_env();
         let sockets = if names.is_empty() { ListenFd::empty() } else { passed };
+        let passed_end = FIRST_PASSED.saturating_add(i32::try_from(names.len()).unwrap_or(0));
+        close_others(passed_end)
+            .map_err(|error| unfit(format!("inherited descriptors cannot be listed: {error}")))?;
         Ok(Self { sockets, names })
     }
 
@@ -65,6 +72,23 @@ impl Activated {
         listener.set_nonblocking(true).map_err(|error| unfit(error.to_string()))?;
         UnixListener::from_std(listener).map(Some).map_err(|error| unfit(error.to_string()))
     }
+}
+
+/// The first descriptor after the standard streams; passed sockets begin here.
+const FIRST_PASSED: RawFd = 3;
+
+/// Closes every descriptor from this one on.
+fn close_others(first: RawFd) -> io::Result<()> {
+    let mut inherited = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+        inherited.extend(number.filter(|number: &RawFd| *number >= first));
+    }
+    for descriptor in inherited {
+        // One of them was the listing's own, and is closed already.
+        let _ = nix::unistd::close(descriptor);
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Activated {

@@ -120,8 +120,10 @@ async fn fallback_version(
         fallback: true,
     };
     let made = make_version(job, new, used).await;
+    if made.is_ok() {
+        job.host.metrics.count_fallback_version();
+    }
     job.host.record_outcome(job, "fallback", used, made.as_ref().err()).await?;
-    job.host.metrics.count_fallback_version();
     let key = made?;
     let number = working_fallback(job, &key).ok_or(Failure::Bug("no fallback version was made"))?;
     Ok((key, number))

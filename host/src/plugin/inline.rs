@@ -7,12 +7,15 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use provider_core::call::Instance;
-use provider_core::{Capabilities, ErrorKind, Identity, Info, Secrets, Settings};
+use provider_core::{Capabilities, ErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
+use super::opening::{self, Description, OpenFailure, Opening};
 use super::queue::Queue;
-use super::{Answer, Call, CallError, Deadlines, Death, PluginSource, Spawner, ffi, perform};
+use super::{
+    Answer, Call, CallError, Deadlines, Death, OpenRequest, PluginSource, Spawner, perform,
+};
 
 /// An opened instance in this process.
 #[derive(Debug)]
@@ -30,32 +33,34 @@ pub(super) struct InlineLink {
 pub(super) async fn open(
     source: &PluginSource,
     spawner: Arc<Spawner>,
-    settings: Settings,
-    secrets: Secrets,
-    known: Option<Identity>,
+    request: OpenRequest,
     deadlines: Deadlines,
-) -> Result<(Arc<InlineLink>, Info, Identity), CallError> {
+) -> Result<(Arc<InlineLink>, Description), OpenFailure> {
     let source = source.clone();
     let opening = tokio::task::spawn_blocking(move || {
-        let plugin = ffi::load(&source.path, source.sha256)?;
-        let (instance, identity) = plugin.open(&settings, &secrets, known.as_ref())?;
-        let info = instance.info()?;
-        Ok::<_, CallError>((instance, info, identity))
+        opening::open(&Opening {
+            plugin: &source.path,
+            sha256: source.sha256,
+            settings: &request.settings,
+            secrets: &request.secrets,
+            known: request.known.as_ref(),
+            refused: &request.refused,
+        })
     });
     let opened = timeout(deadlines.open, opening).await;
     let opened = opened.map_err(|_elapsed| CallError::Timeout(deadlines.open))?;
-    let (instance, info, identity) =
-        opened.map_err(|error| CallError::Gone(error.to_string()))??;
-    let concurrency = usize::try_from(info.concurrency).unwrap_or(1).max(1);
+    let opened = opened.map_err(|error| CallError::Gone(error.to_string()))??;
+    let (instance, description) = (opened.instance, opened.description);
+    let concurrency = usize::try_from(description.info.concurrency).unwrap_or(1).max(1);
     let link = InlineLink {
         held: Arc::new(Held { instance: Some(instance), spawner }),
-        never_waits: info.capabilities.contains(Capabilities::NEVER_WAITS),
+        never_waits: description.info.capabilities.contains(Capabilities::NEVER_WAITS),
         deadlines,
         queue: Queue::new(concurrency, deadlines),
         death: watch::Sender::new(None),
         retired: RwLock::new(None),
     };
-    Ok((Arc::new(link), info, identity))
+    Ok((Arc::new(link), description))
 }
 
 impl InlineLink {

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use provider_core::{
-    Algorithm, Capabilities, ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac, Protection,
-    ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature, StateBinding,
-    Usage,
+    Algorithm, AuthSubject, Capabilities, ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac,
+    Protection, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature,
+    StateBinding, Usage,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Call, DeviceKey};
+use super::opening::{Description, OpenFailure};
+use super::{Answer, Call, CallError, DeviceKey, OpenRequest};
 
 /// Longest packet, bytes: settings, secrets and one blob, with room.
 pub(super) const PACKET_MAX_BYTES: usize = 64 * 1024;
@@ -26,15 +27,18 @@ pub(super) struct OpenMessage {
     settings: Vec<(String, String)>,
     secrets: Vec<(String, Vec<u8>)>,
     known: Option<Vec<u8>>,
+    refused: Vec<Vec<u8>>,
 }
 
 /// The first packet from a worker.
 #[derive(Serialize, Deserialize)]
 pub(super) enum OpenedMessage {
     /// The device is open.
-    Opened { info: InfoMessage, identity: Vec<u8> },
-    /// The provider refused.
-    Refused { kind: u32, detail: String },
+    Opened { info: InfoMessage, identity: Vec<u8>, subject: Option<Vec<u8>> },
+    /// The provider failed.
+    Failed { kind: u32, detail: String, subject: Option<Vec<u8>> },
+    /// The device refused our PIN before, and was not shown it.
+    Withheld { subject: Vec<u8> },
     /// The plugin was not loaded.
     NotLoaded(PluginFileMessage),
 }
@@ -128,22 +132,23 @@ pub(super) struct Opening {
     pub(super) settings: Settings,
     pub(super) secrets: Secrets,
     pub(super) known: Option<Identity>,
+    pub(super) refused: Vec<AuthSubject>,
 }
 
 pub(super) fn encode_open(
     source: &super::PluginSource,
-    settings: &Settings,
-    secrets: &Secrets,
-    known: Option<&Identity>,
+    request: &OpenRequest,
     parent: i32,
 ) -> Decoded<Vec<u8>> {
+    let OpenRequest { settings, secrets, known, refused } = request;
     encode(&OpenMessage {
         plugin: source.path.to_str().ok_or(Malformed)?.to_owned(),
         sha256: source.sha256,
         parent,
         settings: settings.iter().map(|(key, value)| (key.into(), value.into())).collect(),
         secrets: secrets.iter().map(|(key, value)| (key.into(), value.expose().into())).collect(),
-        known: known.map(|identity| identity.0.clone()),
+        known: known.as_ref().map(|identity| identity.0.clone()),
+        refused: refused.iter().map(|subject| subject.0.clone()).collect(),
     })
 }
 
@@ -157,15 +162,16 @@ pub(super) fn decode_open(packet: &[u8]) -> Decoded<Opening> {
         settings: Settings::new(message.settings),
         secrets: Secrets::new(message.secrets.into_iter().map(secret)),
         known: message.known.map(Identity),
+        refused: message.refused.into_iter().map(AuthSubject).collect(),
     })
 }
 
 pub(super) fn encode_opened(
-    opened: &std::result::Result<(Info, Identity), super::CallError>,
+    opened: &std::result::Result<Description, OpenFailure>,
 ) -> Decoded<Vec<u8>> {
-    use super::CallError;
+    let bytes = |subject: &Option<AuthSubject>| subject.as_ref().map(|subject| subject.0.clone());
     encode(&match opened {
-        Ok((info, identity)) => OpenedMessage::Opened {
+        Ok(Description { info, identity, subject }) => OpenedMessage::Opened {
             info: InfoMessage {
                 kind: info.kind.clone(),
                 manufacturer: info.manufacturer.clone(),
@@ -176,23 +182,33 @@ pub(super) fn encode_opened(
                 concurrency: info.concurrency,
             },
             identity: identity.0.clone(),
+            subject: bytes(subject),
         },
-        Err(CallError::Provider(error)) => {
-            OpenedMessage::Refused { kind: error.kind.number(), detail: error.detail.clone() }
+        Err(OpenFailure::Withheld(subject)) => {
+            OpenedMessage::Withheld { subject: subject.0.clone() }
         }
-        Err(CallError::Plugin(error)) => OpenedMessage::NotLoaded(plugin_to_message(error)),
-        Err(other @ (CallError::Busy | CallError::Timeout(_) | CallError::Gone(_))) => {
-            OpenedMessage::Refused { kind: ErrorKind::Internal.number(), detail: other.to_string() }
-        }
+        Err(OpenFailure::Failed { error, subject }) => match error {
+            CallError::Provider(error) => OpenedMessage::Failed {
+                kind: error.kind.number(),
+                detail: error.detail.clone(),
+                subject: bytes(subject),
+            },
+            CallError::Plugin(error) => OpenedMessage::NotLoaded(plugin_to_message(error)),
+            CallError::Busy | CallError::Timeout(_) | CallError::Gone(_) => OpenedMessage::Failed {
+                kind: ErrorKind::Internal.number(),
+                detail: error.to_string(),
+                subject: None,
+            },
+        },
     })
 }
 
 pub(super) fn decode_opened(
     packet: &[u8],
-) -> Decoded<std::result::Result<(Info, Identity), super::CallError>> {
+) -> Decoded<std::result::Result<Description, OpenFailure>> {
     Ok(match decode(packet)? {
-        OpenedMessage::Opened { info, identity } => Ok((
-            Info {
+        OpenedMessage::Opened { info, identity, subject } => Ok(Description {
+            info: Info {
                 kind: info.kind,
                 manufacturer: info.manufacturer,
                 firmware: info.firmware,
@@ -201,13 +217,17 @@ pub(super) fn decode_opened(
                 capabilities: Capabilities(info.capabilities),
                 concurrency: info.concurrency.max(1),
             },
-            Identity(identity),
-        )),
-        OpenedMessage::Refused { kind, detail } => Err(super::CallError::Provider(
-            ProviderError::new(ErrorKind::from_number(kind).ok_or(Malformed)?, detail),
-        )),
+            identity: Identity(identity),
+            subject: subject.map(AuthSubject),
+        }),
+        OpenedMessage::Failed { kind, detail, subject } => {
+            let kind = ErrorKind::from_number(kind).ok_or(Malformed)?;
+            let error = CallError::Provider(ProviderError::new(kind, detail));
+            Err(OpenFailure::Failed { error, subject: subject.map(AuthSubject) })
+        }
+        OpenedMessage::Withheld { subject } => Err(OpenFailure::Withheld(AuthSubject(subject))),
         OpenedMessage::NotLoaded(message) => {
-            Err(super::CallError::Plugin(plugin_from_message(message)?))
+            Err(CallError::Plugin(plugin_from_message(message)?).into())
         }
     })
 }

@@ -8,6 +8,7 @@ mod check;
 mod ffi;
 mod inline;
 mod message;
+mod opening;
 mod process;
 mod queue;
 mod spawner;
@@ -18,11 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use provider_core::{
-    ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey, SecretBytes,
-    Secrets, Settings, Signature, Usage,
+    AuthSubject, ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey,
+    SecretBytes, Secrets, Settings, Signature, Usage,
 };
 
 pub use check::PluginFileError;
+pub use opening::OpenFailure;
 pub use spawner::{Spawner, WORKER_ARGUMENT};
 
 /// Where a plugin is and how it is run.
@@ -184,12 +186,24 @@ impl CallError {
     }
 }
 
+/// What a device is opened with.
+#[derive(Debug)]
+pub struct OpenRequest {
+    /// The operator's settings.
+    pub settings: Settings,
+    /// Its secrets, read.
+    pub secrets: Secrets,
+    /// What it is known by from an earlier opening.
+    pub known: Option<Identity>,
+    /// What refused a PIN before: it is not shown one.
+    pub refused: Vec<AuthSubject>,
+}
+
 /// An opened instance, wherever it runs.
 #[derive(Debug)]
 pub struct Link {
     end: End,
-    info: Info,
-    identity: Identity,
+    description: opening::Description,
 }
 
 /// How a link ended.
@@ -211,32 +225,28 @@ impl Link {
     /// Loads a plugin and opens its device.
     ///
     /// # Errors
-    /// `Plugin`: the file is missing, not to be trusted, or no plugin. `Provider`: the provider
-    /// refused. `Timeout`, `Gone`: the worker did not get as far.
+    /// `Withheld`: the device refused a PIN before. `Failed`, by `Plugin`: the file is missing,
+    /// not to be trusted, or no plugin; `Provider`: the provider refused; `Timeout`, `Gone`: the
+    /// worker did not get as far.
     ///
     /// # Secrets
-    /// `secrets`; they reach a worker over its socket, and are wiped here afterwards.
+    /// Those of the request; they reach a worker over its socket, and are wiped here afterwards.
     pub async fn open(
         source: &PluginSource,
         spawner: &Arc<Spawner>,
-        settings: Settings,
-        secrets: Secrets,
-        known: Option<Identity>,
+        request: OpenRequest,
         deadlines: Deadlines,
-    ) -> Result<Self, CallError> {
+    ) -> Result<Self, OpenFailure> {
         match source.isolation {
             Isolation::Process => {
-                let opened =
-                    process::open(source, spawner, &settings, &secrets, known, deadlines).await?;
-                let (link, info, identity) = opened;
-                Ok(Self { end: End::Process(link), info, identity })
+                let opened = process::open(source, spawner, &request, deadlines).await?;
+                let (link, description) = opened;
+                Ok(Self { end: End::Process(link), description })
             }
             Isolation::InProcess => {
                 let spawner = Arc::clone(spawner);
-                let opened =
-                    inline::open(source, spawner, settings, secrets, known, deadlines).await?;
-                let (link, info, identity) = opened;
-                Ok(Self { end: End::Inline(link), info, identity })
+                let (link, description) = inline::open(source, spawner, request, deadlines).await?;
+                Ok(Self { end: End::Inline(link), description })
             }
         }
     }
@@ -244,13 +254,19 @@ impl Link {
     /// What the provider said of its device at opening.
     #[must_use]
     pub const fn info(&self) -> &Info {
-        &self.info
+        &self.description.info
     }
 
     /// What the device is to be recognized by.
     #[must_use]
     pub const fn identity(&self) -> &Identity {
-        &self.identity
+        &self.description.identity
+    }
+
+    /// What it shows its PIN to, where the plugin can name it.
+    #[must_use]
+    pub const fn subject(&self) -> Option<&AuthSubject> {
+        self.description.subject.as_ref()
     }
 
     /// Makes one call.

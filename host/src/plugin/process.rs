@@ -10,7 +10,7 @@ use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use provider_core::{ErrorKind, Identity, Info, Secrets, Settings};
+use provider_core::ErrorKind;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::net::UnixDatagram;
 use tokio::runtime::Handle;
@@ -20,8 +20,9 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::message::{self, PACKET_MAX_BYTES};
+use super::opening::{Description, OpenFailure};
 use super::queue::Queue;
-use super::{Answer, Call, CallError, Deadlines, Death, PluginSource, Spawner};
+use super::{Answer, Call, CallError, Deadlines, Death, OpenRequest, PluginSource, Spawner};
 
 /// An opened instance in a worker. Dropping it closes the socket, upon which the worker ends.
 #[derive(Debug)]
@@ -67,11 +68,9 @@ struct InFlight {
 pub(super) async fn open(
     source: &PluginSource,
     spawner: &Arc<Spawner>,
-    settings: &Settings,
-    secrets: &Secrets,
-    known: Option<Identity>,
+    request: &OpenRequest,
     deadlines: Deadlines,
-) -> Result<(Arc<WorkerLink>, Info, Identity), CallError> {
+) -> Result<(Arc<WorkerLink>, Description), OpenFailure> {
     let gone =
         |what: &str, error: &dyn std::fmt::Display| CallError::Gone(format!("{what}: {error}"));
     let (ours, theirs) =
@@ -81,7 +80,7 @@ pub(super) async fn open(
     socket.set_nonblocking(true).map_err(|error| gone("socket", &error))?;
     let socket = UnixDatagram::from_std(socket).map_err(|error| gone("socket", &error))?;
     let parent = rustix::process::getpid().as_raw_nonzero().get();
-    let packet = message::encode_open(source, settings, secrets, known.as_ref(), parent)
+    let packet = message::encode_open(source, request, parent)
         .map_err(|error| gone("settings or secrets are too long", &error))?;
     let packet = Zeroizing::new(packet);
 
@@ -95,18 +94,19 @@ pub(super) async fn open(
     let length = match timeout(deadlines.open, receive(&socket, &mut buffer)).await {
         Err(_elapsed) => {
             child.kill();
-            return Err(CallError::Timeout(deadlines.open));
+            return Err(CallError::Timeout(deadlines.open).into());
         }
-        Ok(Err(error)) => return Err(gone("its socket failed", &error)),
+        Ok(Err(error)) => return Err(gone("its socket failed", &error).into()),
         Ok(Ok(None)) => {
-            return Err(CallError::Gone(format!("while opening it {}", child.wait_for_end())));
+            let end = child.wait_for_end();
+            return Err(CallError::Gone(format!("while opening it {end}")).into());
         }
         Ok(Ok(Some(length))) => length,
     };
     let opened = message::decode_opened(buffer.get(..length).unwrap_or_default());
-    let (info, identity) = opened.map_err(|error| gone("its first packet", &error))??;
+    let description = opened.map_err(|error| gone("its first packet", &error))??;
 
-    let concurrency = usize::try_from(info.concurrency).unwrap_or(1).max(1);
+    let concurrency = usize::try_from(description.info.concurrency).unwrap_or(1).max(1);
     let child = child.child.take();
     let shared = Arc::new(Shared {
         socket,
@@ -124,7 +124,7 @@ pub(super) async fn open(
         death: watch::Sender::new(None),
     });
     let reader = tokio::spawn(read_answers(Arc::clone(&shared), buffer)).abort_handle();
-    Ok((Arc::new(WorkerLink { shared, reader }), info, identity))
+    Ok((Arc::new(WorkerLink { shared, reader }), description))
 }
 
 /// A worker that has not opened its device yet; ended when dropped.
@@ -297,6 +297,8 @@ impl Shared {
     /// `Gone` the others.
     fn die(&self, reason: &str) {
         let now = Instant::now();
+        // Until the worker is known to have ended, or a reaper has it.
+        let _counted = self.spawner.count();
         let (calls, child) = {
             let mut calls = self.lock();
             if calls.dead {

@@ -5,8 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -16,6 +15,9 @@ pub const WORKER_ARGUMENT: &str = "worker";
 
 /// How long a worker may take to end by itself, so that it can leave its device in order.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
+/// How long the end of the host waits for workers and instances: the grace, and then as long as
+/// the kernel needs to end what was killed, unless it keeps it in a device call.
+const PATIENCE: Duration = Duration::from_secs(5);
 const REAP_POLL: Duration = Duration::from_millis(5);
 
 /// Overwrites freed memory of the C library and switches off its per-thread cache, which would
@@ -37,8 +39,20 @@ struct Job {
 #[derive(Debug)]
 pub struct Spawner {
     jobs: mpsc::Sender<Job>,
-    reapers: Mutex<Vec<JoinHandle<()>>>,
+    ending: Arc<Ending>,
 }
+
+/// How many workers and instances are being ended.
+#[derive(Debug, Default)]
+struct Ending {
+    count: Mutex<usize>,
+    fewer: Condvar,
+}
+
+/// One of them, for as long as it has not ended.
+#[derive(Debug)]
+#[must_use = "the end of the host waits for as long as this is kept"]
+pub(super) struct Counted(Arc<Ending>);
 
 impl Spawner {
     /// Starts the thread.
@@ -53,7 +67,7 @@ impl Spawner {
                 let _ = job.done.send(spawn(&job.provider, job.socket, &job.environment));
             }
         })?;
-        Ok(Self { jobs, reapers: Mutex::default() })
+        Ok(Self { jobs, ending: Arc::default() })
     }
 
     /// Starts a worker with `socket` as its standard input and nothing of our environment; the
@@ -70,10 +84,18 @@ impl Spawner {
         started.await.map_err(|_closed| ended())?
     }
 
+    /// Has the end of the host wait for something that is being ended.
+    pub(super) fn count(&self) -> Counted {
+        *self.ending.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Counted(Arc::clone(&self.ending))
+    }
+
     /// Takes a worker whose socket was closed and sees to its end: by itself within two seconds,
-    /// then by SIGKILL.
+    /// then by SIGKILL. However long the kernel keeps it, it is taken off the process table then.
     pub(super) fn reap(&self, mut child: Child) {
+        let counted = self.count();
         let reaper = std::thread::Builder::new().name("reaper".into()).spawn(move || {
+            let _counted = counted;
             let patience = Instant::now() + GRACE;
             while matches!(child.try_wait(), Ok(None)) {
                 if Instant::now() >= patience {
@@ -85,13 +107,16 @@ impl Spawner {
                 std::thread::sleep(REAP_POLL);
             }
         });
-        self.keep(reaper.ok());
+        // Without a thread the kernel ends the worker with the host.
+        drop(reaper);
     }
 
     /// Runs the end of an instance in this process on a thread of its own, and gives up on it
     /// after two seconds; the thread then stays until the process ends.
     pub(super) fn end(&self, ending: impl FnOnce() + Send + 'static) {
+        let counted = self.count();
         let waiter = std::thread::Builder::new().name("reaper".into()).spawn(move || {
+            let _counted = counted;
             let (done, ended) = mpsc::channel::<()>();
             let ending = std::thread::Builder::new().name("closing".into()).spawn(move || {
                 ending();
@@ -102,24 +127,29 @@ impl Spawner {
                 tracing::warn!("an in-process provider did not close; left as it is");
             }
         });
-        self.keep(waiter.ok());
-    }
-
-    fn keep(&self, reaper: Option<JoinHandle<()>>) {
-        let mut reapers = self.reapers.lock().unwrap_or_else(PoisonError::into_inner);
-        reapers.retain(|reaper| !reaper.is_finished());
-        reapers.extend(reaper);
+        drop(waiter);
     }
 
     /// Waits until every worker that was given up has ended, and every instance in this process
-    /// too, where it does.
+    /// too; those that have not after five seconds are left behind, and the log says so.
     pub fn wait_for_workers(&self) {
-        let reapers =
-            std::mem::take(&mut *self.reapers.lock().unwrap_or_else(PoisonError::into_inner));
-        for reaper in reapers {
-            // A reaper that panicked has nothing left to wait for.
-            let _ = reaper.join();
+        let count = self.ending.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ending.fewer.wait_timeout_while(count, PATIENCE, |count| *count > 0);
+        let left = *waited.unwrap_or_else(PoisonError::into_inner).0;
+        if left > 0 {
+            tracing::error!(
+                left,
+                "workers did not end though killed: the kernel keeps them in a device call; they \
+                 are left as they are; look after the device"
+            );
         }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.fewer.notify_all();
     }
 }
 

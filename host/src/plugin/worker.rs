@@ -12,16 +12,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use provider_core::call::Instance;
-use provider_core::{ErrorKind, Identity, Info, ProviderError};
+use provider_core::{ErrorKind, ProviderError};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::Signal;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::message::{self, Opening, PACKET_MAX_BYTES};
+use super::message::{self, PACKET_MAX_BYTES};
+use super::opening::{self, Opening};
+use super::perform;
 use super::spawner::GRACE;
-use super::{CallError, ffi, perform};
 
 /// Runs this process as a worker until its socket is closed.
 #[must_use]
@@ -63,22 +64,30 @@ fn end_with_host() {
 fn serve(socket: &Stdin) -> io::Result<()> {
     let mut buffer = Zeroizing::new(vec![0; PACKET_MAX_BYTES]);
     let Some(length) = receive(socket, &mut buffer)? else { return Ok(()) };
-    let opening = message::decode_open(buffer.get(..length).unwrap_or_default());
+    let asked = message::decode_open(buffer.get(..length).unwrap_or_default());
     buffer.zeroize();
-    let opening = opening.map_err(io::Error::other)?;
+    let asked = asked.map_err(io::Error::other)?;
     let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get());
-    if parent != Some(opening.parent) {
+    if parent != Some(asked.parent) {
         return Err(io::Error::other("the host is gone"));
     }
 
-    let opened = open(&opening);
-    drop(opening);
+    let opened = opening::open(&Opening {
+        plugin: &asked.plugin,
+        sha256: asked.sha256,
+        settings: &asked.settings,
+        secrets: &asked.secrets,
+        known: asked.known.as_ref(),
+        refused: &asked.refused,
+    });
+    drop(asked);
     wire::burn_stack();
     let (instance, reply) = match opened {
-        Ok((instance, info, identity)) => {
-            (Some((instance, info.concurrency)), Ok((info, identity)))
+        Ok(opened) => {
+            let concurrency = opened.description.info.concurrency;
+            (Some((opened.instance, concurrency)), Ok(opened.description))
         }
-        Err(error) => (None, Err(error)),
+        Err(failure) => (None, Err(failure)),
     };
     let packet = message::encode_opened(&reply).map_err(io::Error::other)?;
     send(socket, &packet, SendFlags::NOSIGNAL)?;
@@ -90,14 +99,6 @@ fn serve(socket: &Stdin) -> io::Result<()> {
         }
         serve_calls(socket, &instance)
     })
-}
-
-fn open(opening: &Opening) -> Result<(Instance, Info, Identity), CallError> {
-    let plugin = ffi::load(&opening.plugin, opening.sha256)?;
-    let (instance, identity) =
-        plugin.open(&opening.settings, &opening.secrets, opening.known.as_ref())?;
-    let info = instance.info()?;
-    Ok((instance, info, identity))
 }
 
 /// Answers calls until the host closes the socket.

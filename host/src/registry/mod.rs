@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use provider_core::AuthSubject;
 use wire::name::{KeyName, ProviderName};
 
 pub use authentic::{REGISTRY_ID_BYTES, RecordKey, RegistryId, record_key_input};
@@ -283,7 +284,28 @@ impl Registry {
         )
     }
 
-    /// Why a provider's PIN must not be tried, if it was refused before.
+    /// What refused a PIN before and must not be shown one, and why.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub fn refused_subjects(&self) -> Result<Vec<(AuthSubject, String)>, RegistryError> {
+        Ok(self.store().refused_subjects()?)
+    }
+
+    /// Remembers, or with `None` forgets, that a PIN was refused by this.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub fn set_refused_subject(
+        &self,
+        subject: &AuthSubject,
+        reason: Option<&str>,
+    ) -> Result<(), RegistryError> {
+        Ok(self.store().set_refused_subject(subject, reason)?)
+    }
+
+    /// Why a provider's PIN must not be tried, if it was refused before by something that has no
+    /// name.
     ///
     /// # Errors
     /// `Store`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use provider_core::{Identity, KeyBlob, KeyId, StateBinding};
+use provider_core::{AuthSubject, Identity, KeyBlob, KeyId, StateBinding};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 use serde::de::DeserializeOwned;
@@ -63,6 +63,14 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
+/// Came after the first layout, which it leaves as it is.
+const LATER_TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS refused_subjects (
+        subject BLOB PRIMARY KEY,
+        reason TEXT NOT NULL
+    ) STRICT;
+";
+
 /// The head's MACs, by the instance that made them.
 pub(super) type HeadMacs = BTreeMap<ProviderName, [u8; 32]>;
 
@@ -101,13 +109,16 @@ impl Store {
         let transaction = self.0.transaction()?;
         let layout: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
         match layout {
-            LAYOUT => return Ok(()),
-            0 => {}
+            LAYOUT => {}
+            0 => {
+                transaction.execute_batch(TABLES)?;
+                let statement = "INSERT INTO registry VALUES (1, ?1, 0)";
+                transaction.execute(statement, params![&new_id[..]])?;
+                transaction.pragma_update(None, "user_version", LAYOUT)?;
+            }
             later => return Err(rusqlite::Error::IntegralValueOutOfRange(0, later)),
         }
-        transaction.execute_batch(TABLES)?;
-        transaction.execute("INSERT INTO registry VALUES (1, ?1, 0)", params![&new_id[..]])?;
-        transaction.pragma_update(None, "user_version", LAYOUT)?;
+        transaction.execute_batch(LATER_TABLES)?;
         transaction.commit()
     }
 
@@ -177,6 +188,31 @@ impl Store {
                 "DELETE FROM refused_pins WHERE instance = ?1",
                 params![instance.as_str()],
             ),
+        }
+        .map(drop)
+    }
+}
+
+impl Store {
+    /// What refused a PIN, and why.
+    pub(super) fn refused_subjects(&self) -> rusqlite::Result<Vec<(AuthSubject, String)>> {
+        let query = "SELECT subject, reason FROM refused_subjects";
+        collect(&self.0, query, |row| Ok((AuthSubject(row.get(0)?), row.get(1)?)))
+    }
+
+    pub(super) fn set_refused_subject(
+        &self,
+        subject: &AuthSubject,
+        reason: Option<&str>,
+    ) -> rusqlite::Result<()> {
+        match reason {
+            Some(reason) => self.0.execute(
+                "INSERT OR REPLACE INTO refused_subjects VALUES (?1, ?2)",
+                params![subject.0, reason],
+            ),
+            None => self
+                .0
+                .execute("DELETE FROM refused_subjects WHERE subject = ?1", params![subject.0]),
         }
         .map(drop)
     }

@@ -9,6 +9,7 @@ mod select;
 mod supervise;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +38,9 @@ pub struct Router {
     registry: Arc<Registry>,
     spawner: Arc<Spawner>,
     clock: daemon::clock::Clock,
-    state_dir: std::path::PathBuf,
+    state_dir: PathBuf,
+    /// For each plugin, the turn to show a device a PIN.
+    pin_turns: BTreeMap<PathBuf, tokio::sync::Mutex<()>>,
     /// The tasks that keep instances open; each holds its link.
     supervisors: Mutex<JoinSet<()>>,
 }
@@ -51,14 +54,28 @@ impl Router {
         registry: Arc<Registry>,
         spawner: Arc<Spawner>,
         clock: daemon::clock::Clock,
-        state_dir: std::path::PathBuf,
+        state_dir: PathBuf,
     ) -> Self {
+        let pin_turns = providers
+            .iter()
+            .map(|config| (config.source.path.clone(), tokio::sync::Mutex::default()));
+        let pin_turns = pin_turns.collect();
         let providers = providers
             .into_iter()
             .map(|config| (config.name.clone(), Arc::new(Provider::new(config, clock.now_text()))))
             .collect();
         let (supervisors, changes) = (Mutex::default(), Changes::default());
-        Self { providers, selection, changes, registry, spawner, clock, state_dir, supervisors }
+        Self {
+            providers,
+            selection,
+            changes,
+            registry,
+            spawner,
+            clock,
+            state_dir,
+            pin_turns,
+            supervisors,
+        }
     }
 
     /// The least protection of a new key version, and how long a fallback waits.
@@ -124,7 +141,7 @@ impl Router {
         }
     }
 
-    /// Asks for another try at opening an instance now; forgets that its PIN was refused.
+    /// Asks for another try at opening an instance now, though its PIN was refused.
     ///
     /// # Errors
     /// `NotFound`: there is no such instance. `Registry`: the refusal cannot be forgotten.

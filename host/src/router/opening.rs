@@ -1,17 +1,20 @@
 //! Opening an instance: secrets, worker, self test, record key, and whatever a crash left over.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use aws_lc_rs::digest;
-use provider_core::{Algorithm, ErrorKind, KeyId, KeySpec, Usage};
+use provider_core::{Algorithm, AuthSubject, ErrorKind, KeyId, KeySpec, Usage};
+use tokio::sync::MutexGuard;
 use wire::name::{KeyName, ProviderName};
 
 use super::Router;
 use super::advice::advice;
 use super::provider::{Availability, Provider};
 use super::secrets::SecretError;
-use crate::config::SecretSource;
-use crate::plugin::{Answer, Call, CallError, DeviceKey, Isolation, Link};
+use crate::plugin::{
+    Answer, Call, CallError, DeviceKey, Isolation, Link, OpenFailure, OpenRequest,
+};
 use crate::registry::{
     Instance, Key, RecordKey, RecordKeyName, RegistryError, Stage, Version, record_key_input,
 };
@@ -50,26 +53,37 @@ impl Router {
         log: &dyn RecoveryLog,
     ) -> Result<Arc<Link>, OpenError> {
         let name = provider.name();
+        let refused_before = |reason| OpenError::PinWasRefused { name: name.clone(), reason };
         if let Some(reason) = self.registry.refused_pin(name)? {
-            return Err(OpenError::PinWasRefused { name: name.clone(), reason });
+            return Err(refused_before(reason));
         }
         let known = self.registry.instance(name);
         let secrets = self.secrets_of(provider).await?;
-        let opened = Link::open(
-            &provider.config.source,
-            &self.spawner,
-            provider.config.settings.clone(),
-            secrets,
-            known.as_ref().map(|instance| instance.identity.clone()),
-            provider.config.deadlines,
-        );
-        let link = match opened.await {
-            Ok(link) => link,
-            Err(error) => {
-                self.remember_refusal(provider, &error)?;
-                return Err(error.into());
+        let link = {
+            let _alone = self.turn_to_show_a_pin(provider).await;
+            let refused = self.refused_subjects(provider)?;
+            let request = OpenRequest {
+                settings: provider.config.settings.clone(),
+                secrets,
+                known: known.as_ref().map(|instance| instance.identity.clone()),
+                refused: refused.iter().map(|(subject, _)| subject.clone()).collect(),
+            };
+            let (source, deadlines) = (&provider.config.source, provider.config.deadlines);
+            match Link::open(source, &self.spawner, request, deadlines).await {
+                Ok(link) => link,
+                Err(OpenFailure::Withheld(subject)) => {
+                    let reason = refused.into_iter().find(|(it, _)| *it == subject);
+                    return Err(refused_before(
+                        reason.map(|(_, reason)| reason).unwrap_or_default(),
+                    ));
+                }
+                Err(OpenFailure::Failed { error, subject }) => {
+                    self.remember_refusal(provider, &error, subject.as_ref())?;
+                    return Err(error.into());
+                }
             }
         };
+        self.forget_refusal(provider, &link)?;
         link.call(Call::SelfTest).await?;
         match known {
             Some(instance) => {
@@ -82,17 +96,50 @@ impl Router {
         Ok(Arc::new(link))
     }
 
-    /// A refused PIN is not tried again until an operator says so: tokens lock after a few.
+    /// Waits until no other instance of the same plugin is being shown a PIN, so that of two that
+    /// lead to one token the second knows that the first was refused.
+    async fn turn_to_show_a_pin(&self, provider: &Provider) -> Option<MutexGuard<'_, ()>> {
+        let turn = self.pin_turns.get(&provider.config.source.path)?;
+        if provider.shows_a_pin() { Some(turn.lock().await) } else { None }
+    }
+
+    /// What must not be shown this provider's PIN, and why.
+    fn refused_subjects(
+        &self,
+        provider: &Provider,
+    ) -> Result<Vec<(AuthSubject, String)>, RegistryError> {
+        if !provider.shows_a_pin() || provider.may_try_again.load(Ordering::Relaxed) {
+            return Ok(Vec::new());
+        }
+        self.registry.refused_subjects()
+    }
+
+    /// A refused PIN is not tried again until an operator says so: tokens lock after a few. What
+    /// refused it is remembered where it has a name, so that no other instance tries it either.
     pub(super) fn remember_refusal(
         &self,
         provider: &Provider,
         error: &CallError,
-    ) -> Result<(), OpenError> {
-        let has_pin =
-            provider.config.secrets.iter().any(|(_, source)| *source != SecretSource::Generated);
-        if error.is_refused() && has_pin {
-            let reason = format!("{}: {error}", self.clock.now_text());
-            self.registry.set_refused_pin(provider.name(), Some(&reason))?;
+        subject: Option<&AuthSubject>,
+    ) -> Result<(), RegistryError> {
+        if !error.is_refused() || !provider.shows_a_pin() {
+            return Ok(());
+        }
+        provider.may_try_again.store(false, Ordering::Relaxed);
+        let name = provider.name();
+        let reason = format!("{}, provider {name}: {error}", self.clock.now_text());
+        match subject {
+            Some(subject) => self.registry.set_refused_subject(subject, Some(&reason)),
+            None => self.registry.set_refused_pin(name, Some(&reason)),
+        }
+    }
+
+    /// A PIN was accepted: the tries that the one before used up are given back.
+    fn forget_refusal(&self, provider: &Provider, link: &Link) -> Result<(), RegistryError> {
+        if provider.may_try_again.swap(false, Ordering::Relaxed)
+            && let Some(subject) = link.subject()
+        {
+            self.registry.set_refused_subject(subject, None)?;
         }
         Ok(())
     }

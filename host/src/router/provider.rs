@@ -1,6 +1,7 @@
 //! One provider instance as the router sees it: open, opening, absent or down, and since when it
 //! is gone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use wire::api::{Protection, ProviderState, ProviderStatus};
 use wire::name::ProviderName;
 
-use crate::config::ProviderConfig;
+use crate::config::{ProviderConfig, SecretSource};
 use crate::convert;
 use crate::error::{Failure, HostError};
 use crate::plugin::{Answer, Call, CallError, Link};
@@ -26,6 +27,8 @@ pub struct Provider {
     pub(super) doubt: Notify,
     /// Told when an operator wants another try now.
     pub(super) retry: Notify,
+    /// Whether an operator wants its PIN tried though it was refused before; until it was.
+    pub(super) may_try_again: AtomicBool,
     /// How many tries at opening have ended.
     pub(super) tries: watch::Sender<u64>,
 }
@@ -65,6 +68,7 @@ impl Provider {
             gone_since: Mutex::new(None),
             doubt: Notify::new(),
             retry: Notify::new(),
+            may_try_again: AtomicBool::new(false),
             tries: watch::Sender::new(0),
         }
     }
@@ -73,6 +77,12 @@ impl Provider {
     #[must_use]
     pub const fn name(&self) -> &ProviderName {
         &self.config.name
+    }
+
+    /// Whether opening it shows its device a secret of the operator's, of which a wrong one may
+    /// use up a try.
+    pub(super) fn shows_a_pin(&self) -> bool {
+        self.config.secrets.iter().any(|(_, source)| *source != SecretSource::Generated)
     }
 
     /// Makes a call.
@@ -225,6 +235,14 @@ impl Provider {
         }
     }
 
+    /// Notes that its first try takes longer than it may.
+    pub(super) fn set_late(&self, reason: String, now: String) {
+        let mut state = self.write();
+        if matches!(state.availability, Availability::Opening) {
+            *state = State { availability: Availability::Down(reason), since: now, info: None };
+        }
+    }
+
     /// Drops the link, so that its worker ends.
     pub(super) fn close(&self) {
         self.write().availability = Availability::Down("the host is stopping".into());
@@ -238,11 +256,13 @@ impl Provider {
         let _ = tokio::time::timeout(self.config.deadlines.open, ended).await;
     }
 
-    /// Waits until a try at opening that began after now has ended, or it is open.
+    /// Has it tried again, with its PIN though that was refused, and waits until a try at opening
+    /// that began after now has ended; does nothing while it is open.
     pub(super) async fn try_again(&self) {
         if matches!(self.read().availability, Availability::Open(_)) {
             return;
         }
+        self.may_try_again.store(true, Ordering::Relaxed);
         let mut tries = self.tries.subscribe();
         let before = *tries.borrow_and_update();
         self.retry.notify_one();

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
+
 use super::opening::{OpenError, RecoveryLog};
 use super::provider::{Availability, Provider};
 use super::{Backoff, Router, is_fatal};
@@ -44,34 +47,52 @@ impl Router {
         Err(StartError::NoProvider(reasons.collect::<Vec<_>>().join("\n")))
     }
 
+    /// Leaves a task with each of these, and waits until it has answered its first try or missed
+    /// its deadline; that try goes on all the same.
     async fn start_some(
         self: &Arc<Self>,
         providers: Vec<Arc<Provider>>,
         log: &Arc<dyn RecoveryLog>,
     ) -> Result<(), StartError> {
-        let mut first_tries = tokio::task::JoinSet::new();
+        let begun = tokio::time::Instant::now();
+        let mut first_tries = Vec::new();
         for provider in providers {
+            let (answer, answered) = oneshot::channel();
             let (router, log) = (Arc::clone(self), Arc::clone(log));
-            first_tries.spawn(async move {
+            first_tries.push((Arc::clone(&provider), answered));
+            self.supervisors().spawn(async move {
                 let opened = router.try_to_open(&provider, log.as_ref()).await;
-                let fatal = match &opened {
-                    Err(OpenError::Registry(error)) => is_fatal(error),
-                    Ok(_) | Err(_) => false,
-                };
-                if fatal {
-                    return opened.map(drop);
+                if let Some(opened) = tell(opened, answer) {
+                    router.supervise(provider, opened, log).await;
                 }
-                let supervised = Arc::clone(&router).supervise(provider, opened, log);
-                router.supervisors().spawn(supervised);
-                Ok(())
             });
         }
-        while let Some(first) = first_tries.join_next().await {
-            if let Ok(Err(OpenError::Registry(error))) = first {
+        for (provider, mut answered) in first_tries {
+            let limit = provider.config.deadlines.open;
+            let answer = match timeout_at(begun + limit, &mut answered).await {
+                Ok(answer) => answer.ok(),
+                Err(_elapsed) => {
+                    // From here on nobody believes that we listen.
+                    answered.close();
+                    let answer = answered.try_recv().ok();
+                    if answer.is_none() {
+                        self.note_late(&provider, limit);
+                    }
+                    answer
+                }
+            };
+            if let Some(Err(error)) = answer {
                 return Err(error.into());
             }
         }
         Ok(())
+    }
+
+    fn note_late(&self, provider: &Provider, limit: Duration) {
+        let error = OpenError::Call(CallError::Timeout(limit));
+        let reason = error.reason(provider.config.source.isolation);
+        tracing::warn!(provider = %provider.name(), %reason, "provider is not open");
+        provider.set_late(reason, self.clock.now_text());
     }
 
     /// Tries to open an instance and notes how that went.
@@ -112,16 +133,15 @@ impl Router {
             let in_doubt = match opened {
                 Ok(link) => {
                     let opened_at = Instant::now();
-                    let (availability, gone) = self.watch(&provider, &link, log.as_ref()).await;
+                    let lost = self.watch(&provider, &link, log.as_ref()).await;
                     drop(link);
                     self.registry.detach(provider.name());
-                    let in_doubt = !matches!(availability, Availability::Replaced(_));
-                    provider.set_closed(availability, gone, self.clock.now_text());
+                    provider.set_closed(lost.availability, lost.gone, self.clock.now_text());
                     // One that is lost as soon as it is open is not tried at the same pace for ever.
                     if opened_at.elapsed() >= Backoff::LAST {
                         backoff = Backoff::new();
                     }
-                    in_doubt
+                    lost.in_doubt
                 }
                 Err(error) => error.left_plugin_in_doubt(),
             };
@@ -139,15 +159,9 @@ impl Router {
     }
 
     /// Waits until a link is dead, or its device was replaced by another or refuses its PIN, and
-    /// tells how the instance is to be shown then and whether it is gone. Meanwhile, whenever its device is gone,
-    /// asks after it until it is back and completes what was cut short, so that the way back does
-    /// not depend on anybody's request.
-    async fn watch(
-        &self,
-        provider: &Provider,
-        link: &Link,
-        log: &dyn RecoveryLog,
-    ) -> (Availability, bool) {
+    /// tells how it was lost. Meanwhile, whenever its device is gone, asks after it until it is back
+    /// and completes what was cut short, so that the way back does not depend on anybody's request.
+    async fn watch(&self, provider: &Provider, link: &Link, log: &dyn RecoveryLog) -> Lost {
         let ask = async {
             loop {
                 provider.doubt.notified().await;
@@ -173,9 +187,11 @@ impl Router {
                     Isolation::Process => "; see the host's log; it is started again by itself",
                     Isolation::InProcess => "",
                 };
-                (Availability::Down(death.reason + again), death.gone)
+                let availability = Availability::Down(death.reason + again);
+                Lost { availability, gone: death.gone, in_doubt: true }
             }
-            closed = ask => (closed, false),
+            // The provider answered all its calls.
+            availability = ask => Lost { availability, gone: false, in_doubt: false },
         }
     }
 
@@ -201,12 +217,41 @@ impl Router {
         }
         provider.note(&outcome);
         if let Err(error) = &outcome
-            && let Err(error) = self.remember_refusal(provider, error)
+            && let Err(error) = self.remember_refusal(provider, error, link.subject())
         {
             tracing::error!(provider = %provider.name(), %error, "the refusal is not remembered");
         }
         outcome.map(drop)
     }
+}
+
+/// Tells the start how a first try went. A fault that must stop it ends the supervision, if the
+/// start still listens.
+fn tell(
+    opened: Result<Arc<Link>, OpenError>,
+    answer: oneshot::Sender<Result<(), RegistryError>>,
+) -> Option<Result<Arc<Link>, OpenError>> {
+    match opened {
+        Err(OpenError::Registry(error)) if is_fatal(&error) => match answer.send(Err(error)) {
+            Err(Err(unheard)) => Some(Err(unheard.into())),
+            Ok(()) | Err(Ok(())) => None,
+        },
+        opened => {
+            // A start that waits no longer sees the outcome in the provider's state.
+            let _ = answer.send(Ok(()));
+            Some(opened)
+        }
+    }
+}
+
+/// How an open instance was lost.
+struct Lost {
+    /// How it is to be shown.
+    availability: Availability,
+    /// Whether its device or worker is gone.
+    gone: bool,
+    /// Whether a call is still inside the plugin, or left it in a state that nobody knows.
+    in_doubt: bool,
 }
 
 /// Answers operators who want another try that there will be none.

@@ -19,6 +19,7 @@ pub(super) const ALL: &[Named] = &[
     ("unknown settings are refused", unknown_setting_is_refused),
     ("the same device opens again with its identity", reopening_keeps_the_identity),
     ("another device is refused by the recorded identity", changed_identity_is_wrong_device),
+    ("what a pin is shown to has one name, and another device another", subjects_differ),
     ("random fills its whole buffer and does not repeat", random_fills),
     ("known answers of HMAC-SHA256", known_answers),
     ("imported keys at and past the limits", import_limits),
@@ -77,6 +78,16 @@ fn changed_identity_is_wrong_device(bench: &Bench<'_>) -> Clause {
         bench.plugin.open(&settings, &secrets, Some(&bench.identity)),
         &[ErrorKind::WrongDevice],
     )
+}
+
+fn subjects_differ(bench: &Bench<'_>) -> Clause {
+    let (settings, _) = (bench.setup.device)();
+    let Some(subject) = bench.plugin.auth_subject(&settings).map_err(show)? else { return Ok(()) };
+    let again = bench.plugin.auth_subject(&settings);
+    ensure(again == Ok(Some(subject.clone())), "a second name differs")?;
+    let (settings, _) = (bench.setup.other_device)();
+    let other = bench.plugin.auth_subject(&settings).map_err(show)?;
+    ensure(other != Some(subject), "another device has the same name")
 }
 
 fn random_fills(bench: &Bench<'_>) -> Clause {

@@ -3,9 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
+use tests::Setup;
+
 use crate::bench::{
     check_not_open, faulty, faulty_works, logged, mac, panics_in, soft_works, within,
 };
+use crate::build::install_c;
 
 /// A provider that is given up in the host's process: its calls are refused, and the rest goes on.
 #[track_caller]
@@ -52,6 +55,19 @@ fn hang_at_the_end_in_process_does_not_keep_the_host() {
     let mut host = faulty("hangs_in_close").in_process().start_open();
     let status = within(Duration::from_secs(15), || host.stop());
     assert!(status.success(), "{status}");
+}
+
+#[test]
+fn hang_in_open_in_process_does_not_keep_a_host_that_cannot_start() {
+    let setup = Setup::default().with_provider(
+        "name = \"c\"\nplugin = \"hangs_in_open\"\nisolation = \"in-process\"\n\
+         [provider.settings]\nroot_source = \"generated\"\n[provider.deadlines]\nopen = \"100ms\"\n",
+    );
+    let mut host = setup.prepare();
+    install_c(&host, "hangs_in_open");
+    let status = within(Duration::from_secs(10), || host.try_start().unwrap_err());
+    assert_eq!(status.code(), Some(1));
+    assert!(logged(&host, &["c: the device did not answer within 100 ms"]), "{}", host.log());
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tests::Sealhost;
 
 use crate::bench::{
-    Faulty, check_not_open, faulty, faulty_works, soft_works, wait_until_open, within,
+    Faulty, check_not_open, faulty, faulty_works, mac, soft_works, wait_until_open, within,
 };
 
 /// A provider that does not open, in a worker and in the host's process.
@@ -74,15 +76,19 @@ fn busy_says_that_it_is_tried_again() {
     check_status(8, "down", &["Busy: the device says no", "tried again"]);
 }
 
-#[test]
-fn device_auth_is_not_tried_again_until_an_operator_says_so() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("root");
+/// A root in a file: the operator's, as a PIN is, so that a second try could lock a token.
+fn operators_root(dir: &Path) -> String {
+    let root = dir.join("root");
     fs::write(&root, [7; 32]).unwrap();
     fs::set_permissions(&root, fs::Permissions::from_mode(0o600)).unwrap();
-    let provider = faulty("open_fails").root(&format!("file:{}", root.display()));
-    let host = provider.settings("status = 9").start();
-    // Its secret is the operator's, as a PIN is; a second try could lock a token.
+    format!("file:{}", root.display())
+}
+
+/// A provider that refuses its secret: it is not shown it again.
+#[track_caller]
+fn check_refused_for_good(provider: &Faulty) {
+    let dir = tempfile::tempdir().unwrap();
+    let host = provider.clone().root(&operators_root(dir.path())).start();
     host.wait_until("the second look", |host| {
         host.provider("c")["reason"].as_str().unwrap().contains("its PIN was refused before")
     });
@@ -91,6 +97,49 @@ fn device_auth_is_not_tried_again_until_an_operator_says_so() {
         "down",
         &["its PIN was refused before", "DeviceAuth", "run: sealctl provider retry c"],
     );
+}
+
+#[test]
+fn device_auth_is_not_tried_again_until_an_operator_says_so() {
+    check_refused_for_good(&faulty("open_fails").settings("status = 9"));
+}
+
+#[test]
+fn device_auth_of_a_plugin_that_breaks_the_rules_for_names_is_not_tried_again_either() {
+    check_refused_for_good(&faulty("subject_too_long"));
+}
+
+#[test]
+fn open_device_that_refuses_its_pin_is_tried_again_when_an_operator_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = dir.path().join("refuse");
+    let provider = faulty("refuses_while")
+        .root(&operators_root(dir.path()))
+        .settings(&format!("while = \"{}\"", told.display()));
+    for provider in [provider.clone(), provider.in_process()] {
+        let host = provider.start_open();
+        fs::write(&told, "").unwrap();
+        mac(&host, b"x").problem(503, "unavailable");
+        let refused = |host: &Sealhost| {
+            let status = host.provider("c");
+            status["reason"].as_str().is_some_and(|it| it.contains("was refused before"))
+        };
+        host.wait_until("the refusal is remembered", refused);
+        fs::remove_file(&told).unwrap();
+        assert_eq!(host.post("/v1/providers/c/retry", json!({})).ok()["state"], "open");
+        faulty_works(&host);
+    }
+}
+
+#[test]
+fn start_waits_for_the_internal_key_no_longer_than_for_the_rest_of_an_opening() {
+    let provider = faulty("hangs_in_seal_key").deadline("open = \"300ms\"");
+    for provider in [provider.clone(), provider.in_process()] {
+        let mut host = within(Duration::from_secs(10), || provider.start());
+        let parts = ["did not answer within 300 ms", "raise [provider.deadlines]"];
+        check_not_open(&host, "down", &parts);
+        assert!(within(Duration::from_secs(15), || host.stop()).success());
+    }
 }
 
 #[test]
@@ -260,9 +309,8 @@ fn hung_opening_leaves_no_worker_behind() {
 #[test]
 fn provider_that_dies_after_each_opening_is_restarted_ever_more_slowly() {
     let host = faulty("dies_after_opening").start();
-    let lost = |host: &tests::Sealhost| {
-        host.log().lines().filter(|line| line.contains("worker lost")).count()
-    };
+    let lost =
+        |host: &Sealhost| host.log().lines().filter(|line| line.contains("worker lost")).count();
     host.wait_until("the fourth loss", |host| lost(host) >= 4);
     // 0.1, 0.2 and 0.4 s lie between the four; without growth, it were 0.3 s.
     let times: Vec<_> = host

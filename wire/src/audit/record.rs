@@ -115,6 +115,18 @@ pub struct Record<'a> {
     /// Whether another provider stood in for the key's own.
     #[serde(skip_serializing_if = "is_false")]
     pub fallback: bool,
+    /// The secret that was read, stored or erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<&'a str>,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_version: Option<&'a str>,
+    /// The store or source that it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<&'a str>,
+    /// The unit of the service manager that got it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<&'a str>,
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -148,6 +160,10 @@ impl<'a> Record<'a> {
             protection: None,
             origin: None,
             fallback: false,
+            secret: None,
+            secret_version: None,
+            from: None,
+            unit: None,
             outcome: None,
             duration_us: None,
             items: None,
@@ -190,6 +206,14 @@ pub struct Entry {
     /// As in [`Record`].
     #[serde(default)]
     pub fallback: bool,
+    /// As in [`Record`].
+    pub secret: Option<String>,
+    /// As in [`Record`].
+    pub secret_version: Option<String>,
+    /// As in [`Record`].
+    pub from: Option<String>,
+    /// As in [`Record`].
+    pub unit: Option<String>,
     /// As in [`Record`].
     pub outcome: Option<Outcome>,
     /// As in [`Record`].

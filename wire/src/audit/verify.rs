@@ -117,7 +117,8 @@ pub struct Summary {
     pub last_generation: u64,
     /// Hash of the last line, in lower-case hex; [`super::GENESIS`] when there is none.
     pub last_hash: String,
-    /// Changes without an outcome, rising: the host was stopped hard while it made them.
+    /// Changes without an outcome, rising: the host was stopped hard while it made them, or could
+    /// not write how they ended.
     pub open_intents: Vec<OpenIntent>,
 }
 
