@@ -26,6 +26,7 @@ PACKAGES_CHECK=(
     tpm2-tools                                      # extends PCRs from outside
     g++                                             # compiles the plugin header as C++ too
     tpm2-abrmd libtss2-tcti-tabrmd0 dbus-daemon     # a TPM resource manager on a private bus
+    mosquitto                                       # an MQTT broker, and its password tool
     systemd systemd-container                       # a real systemd, booted in a container
     util-linux mount perl-base                      # tests become other users, and mount
 )
@@ -63,14 +64,18 @@ not_installed() {
 
 # Installs the named packages where they are missing.
 install_packages() {
-    local missing broker
+    local missing service
+    local -A services=([tpm2-abrmd]=tpm2-abrmd.service [mosquitto]=mosquitto.service)
+    local -a started=()
     if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
         fail "this is not a Debian system" "the packages, by their Debian names: $*"
     fi
     mapfile -t missing < <(not_installed "$@")
     if ((${#missing[@]} == 0)); then return; fi
     echo "Installing missing system packages: ${missing[*]}"
-    [[ " ${missing[*]} " == *" tpm2-abrmd "* ]] && broker=new || broker=known
+    for service in "${!services[@]}"; do
+        [[ " ${missing[*]} " == *" $service "* ]] && started+=("${services[$service]}")
+    done
     # An old list names files that the servers no longer have.
     as_root apt-get -qq -o DPkg::Lock::Timeout=120 update ||
         echo "The package lists could not all be brought up to date; trying with what is there." >&2
@@ -82,9 +87,9 @@ install_packages() {
     if ((${#missing[@]} > 0)); then
         fail "apt-get says that all is well, but these are not installed: ${missing[*]}"
     fi
-    # The tests want the program. As a service it would take the machine's own TPM.
-    if [[ $broker == new && -d /run/systemd/system ]]; then
-        as_root systemctl --quiet disable --now tpm2-abrmd.service
+    # The tests want the programs. As services they would take the machine's own TPM, and a port.
+    if ((${#started[@]} > 0)) && [[ -d /run/systemd/system ]]; then
+        as_root systemctl --quiet disable --now "${started[@]}"
     fi
 }
 

@@ -34,6 +34,12 @@ pub use pending::Pending;
 pub use sealer::{HostSealer, Opened, Sealed, Sealer};
 pub use secret::{Draft, Metadata, Query, Secret, Stamp, Standing, Tombstone, Value, select};
 pub use source::directory::{DELIVERIES_MAX, DELIVERY_MAX_BYTES, DirectoryFault, DirectorySource};
+pub use source::mqtt::{
+    Broker, Credentials, CredentialsError, DELIVERIES_WAITING_MAX, DEVICE_ID_MAX_BYTES, Draw,
+    HUB_NAME_MAX_BYTES, LinkState, MESSAGE_SECRETS_MAX, MqttOptions, MqttSource, NoPassword,
+    PASSWORD_MAX_BYTES, PAYLOAD_MAX_BYTES, PasswordFile, Policy, Profile, ProfileError, Push,
+    REPORT_SECRETS_MAX, REQUEST_ID_MAX_BYTES, Reported, Ticket, draw,
+};
 pub use source::{Delivery, Removal, Source, Wanted};
 pub use store::file::{Accept, FileStore, FileStoreOptions, SECRETS_MAX};
 pub use store::memory::{MemoryBounds, MemoryStore};

@@ -201,7 +201,7 @@ impl Lifecycle {
 
 impl Patience {
     /// The pause after an attempt: between half of its length and all of it.
-    fn pause(&self, attempt: u32, jitter: u64) -> Duration {
+    pub(crate) fn pause(&self, attempt: u32, jitter: u64) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
         let length = self.first_pause.saturating_mul(1_u32 << doublings).min(self.longest_pause);
         let half = length / 2;

@@ -1,10 +1,11 @@
-//! Private TPM emulators, tokens and systemds for tests and the demo.
+//! Private TPM emulators, tokens, brokers and systemds for tests and the demo.
 //!
 //! Each fixture has a state directory of its own and is removed with it when it is dropped, and
 //! also when the program that made it panics or is killed. Nothing here is for production.
 
 use std::io;
 
+pub mod mosquitto;
 pub mod nss;
 mod ports;
 pub mod process;
@@ -13,6 +14,7 @@ pub mod softhsm;
 pub mod swtpm;
 pub mod systemd;
 
+pub use mosquitto::Mosquitto;
 pub use nss::Nss;
 pub use proxy::CommandCounter;
 pub use softhsm::SoftHsm;

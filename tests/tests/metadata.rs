@@ -14,11 +14,14 @@ use serde_json::Value;
 const LICENCES: &[&str] = &[
     "(MIT OR Apache-2.0) AND Unicode-3.0",
     "Apache-2.0",
+    "Apache-2.0 AND ISC",
     "Apache-2.0 OR ISC OR MIT",
     "Apache-2.0 OR MIT",
     "Apache-2.0 WITH LLVM-exception",
     "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT",
+    "Apache-2.0/MIT",
     "BSD-2-Clause OR Apache-2.0 OR MIT",
+    "BSD-3-Clause",
     "CC0-1.0 OR MIT-0 OR Apache-2.0",
     "ISC",
     "ISC AND (Apache-2.0 OR ISC)",
@@ -40,6 +43,7 @@ const LICENCES_OF_TOOLS: &[(&str, &str, &str)] = &[(
 const DUPLICATES: &[(&str, &str)] = &[
     ("base64", "picky-asn1-x509, below tss-esapi, is one version ahead of ours"),
     ("embedded-io", "postcard has both as options; neither is built"),
+    ("getrandom", "comes with ring, an option of rustls-webpki that is not built"),
     ("libloading", "cryptoki is one version behind ours"),
     ("syn", "derive macros are moving from version 2 to 3; it runs in the compiler only"),
     ("toml", "cbindgen, a tool, is one version behind ours"),
@@ -120,7 +124,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "secret-manager",
         knows: &["daemon", "sealhost-client", "wire"],
-        tests_know: &["tests"],
+        tests_know: &["swtpm-fixtures", "tests"],
         never_reaches: &["libloading"],
     },
     Room { name: "swtpm-fixtures", knows: &[], tests_know: &[], never_reaches: &["tokio"] },
@@ -263,6 +267,22 @@ fn crate_in_two_versions_has_a_reason() {
     );
     let gone = known.iter().filter(|name| !versions.contains_key(*name));
     check("reasons without a duplicate", gone.map(|name| (*name).to_owned()));
+}
+
+#[test]
+fn program_with_tls_has_one_crypto_library() {
+    let cargo = Path::new(env!("CARGO"));
+    let output = Command::new(cargo)
+        .env("RUSTC", cargo.with_file_name("rustc"))
+        .args(["tree", "--package=secret-manager", "--prefix=none", "--edges=normal", "--locked"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let has = |name: &str| tree.lines().any(|line| line.starts_with(name));
+    assert!(has("rustls v") && has("aws-lc-rs v"), "{tree}");
+    assert!(!has("ring v") && !has("openssl"), "{tree}");
 }
 
 #[test]

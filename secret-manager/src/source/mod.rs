@@ -2,6 +2,7 @@
 //! its own accord.
 
 pub(crate) mod directory;
+pub(crate) mod mqtt;
 
 use std::fmt;
 
