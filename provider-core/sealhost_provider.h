@@ -529,6 +529,7 @@ typedef struct sealhost_table {
                             size_t settings_count,
                             uint8_t *subject_out,
                             size_t *subject_out_len);
+    /**
      * Makes a counter of a 16-byte id; writes its blob (capacity 4,096 bytes), the blob's length
      * and the first value, at least 1. May be absent.
      */
