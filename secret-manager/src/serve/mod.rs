@@ -6,6 +6,7 @@
 pub mod config;
 mod credential;
 mod error;
+mod feed;
 mod http;
 mod line;
 mod metrics;

@@ -14,20 +14,29 @@ use daemon::shutdown::{Reloads, Shutdown};
 use daemon::trust::{LockError, TrustError};
 use daemon::{audit, http, listener, notify, process, shutdown, trust};
 use sealhost_client::Client;
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use wire::code::Fault;
-use wire::secrets::{Author, Date};
+use wire::secrets::Author;
 
-use super::config::{Config, HostConfig, SourceConfig, StoreConfig, StoreKind, load_rules};
+use super::config::{
+    Config, HostConfig, MqttConfig, SourceConfig, StoreConfig, StoreKind, load_rules,
+};
 use super::credential::{self, Giver};
+use super::feed;
+use super::feed::mqtt::Feed;
 use super::http::Native;
 use super::line::Manager;
 use crate::chain::{Chain, ChainBuilder};
 use crate::clock::StoreClock;
+use crate::counter::Counter;
 use crate::error::{OpenError, StoreError};
+use crate::host_counter::HostCounter;
 use crate::sealer::HostSealer;
-use crate::source::Source;
 use crate::source::directory::DirectorySource;
+use crate::source::mqtt::{
+    self, Credentials, MqttOptions, MqttSource, NoPassword, PasswordFile, Push,
+};
 use crate::store::Store;
 use crate::store::file::{Accept, FileStore, FileStoreOptions};
 use crate::store::memory::MemoryStore;
@@ -110,8 +119,15 @@ pub async fn run(
         tasks.spawn(credential::serve(listener, giver, shutdown.clone()));
     }
     tasks.spawn(sweep(opened.in_memory, shutdown.clone()));
-    if let Some((source, poll)) = opened.deliveries {
-        tasks.spawn(take_in(manager.chain.clone(), source, poll, shutdown.clone()));
+    match opened.feed {
+        None => {}
+        Some(Feeding::Directory(source, by, poll)) => {
+            let chain = manager.chain.clone();
+            tasks.spawn(feed::directory::take_in(chain, source, by, poll, shutdown.clone()));
+        }
+        Some(Feeding::Mqtt(feed, pushes)) => {
+            tasks.spawn(feed.run(pushes, shutdown.clone()));
+        }
     }
     notify::ready("serving");
     tracing::info!(socket = %config.listen.path.display(), "secret-manager is ready");
@@ -137,7 +153,13 @@ pub async fn run(
 struct Opened {
     chain: Chain,
     in_memory: Vec<Arc<MemoryStore>>,
-    deliveries: Option<(Arc<DirectorySource>, Duration)>,
+    feed: Option<Feeding>,
+}
+
+/// What a source brings of its own accord.
+enum Feeding {
+    Directory(Arc<DirectorySource>, Author, Duration),
+    Mqtt(Box<Feed>, mpsc::Receiver<Push>),
 }
 
 async fn open(
@@ -166,12 +188,16 @@ async fn open(
                 in_memory.push(Arc::clone(&store));
                 store
             }
-            StoreKind::File { file, key } => {
+            StoreKind::File { file, key, counter } => {
+                let counter = counter.as_ref().map(|name| {
+                    let counter = HostCounter::new(client.clone(), name.clone());
+                    Arc::new(counter) as Arc<dyn Counter>
+                });
                 let options = FileStoreOptions {
                     label: label.clone(),
                     path: state_dir.join(file),
                     sealer: Arc::new(HostSealer::new(client.clone(), key.clone())),
-                    counter: None,
+                    counter,
                     clock: clock.clone(),
                     accept,
                 };
@@ -180,22 +206,57 @@ async fn open(
         });
     }
     let base = stores.pop().ok_or(StoreError::Bug("a configuration without stores"))?;
-    let mut builder = ChainBuilder::new(base, clock).negative_ttl(config.negative_ttl);
+    let mut builder = ChainBuilder::new(base, clock.clone()).negative_ttl(config.negative_ttl);
     // The configuration has the head first, the builder begins at the base.
     for store in stores.into_iter().rev() {
         builder = builder.in_front(store);
     }
-    let mut deliveries = None;
-    match &config.source {
-        None => {}
-        Some(SourceConfig::Directory { label, path, poll }) => {
+    let Some(source) = &config.source else {
+        let chain = builder.build().map_err(RunError::Source)?;
+        return Ok(Opened { chain, in_memory, feed: None });
+    };
+    let (chain, feed) = match source {
+        SourceConfig::Directory { label, path, poll } => {
             let source = Arc::new(DirectorySource::new(label, path));
-            deliveries = Some((Arc::clone(&source), *poll));
-            builder = builder.source(source);
+            let chain = builder.source(Arc::clone(&source) as _).build();
+            let feed = Feeding::Directory(source, author(label)?, *poll);
+            (chain.map_err(RunError::Source)?, feed)
         }
+        SourceConfig::Mqtt(mqtt) => {
+            let (source, pushes) = MqttSource::start(options(mqtt, clock));
+            let source = Arc::new(source);
+            let chain = builder.source(Arc::clone(&source) as _).build();
+            let chain = chain.map_err(RunError::Source)?;
+            let by = author(&mqtt.label)?;
+            let feed = Feed::new(chain.clone(), source, by, mqtt.wanted.clone(), mqtt.patience);
+            (chain, Feeding::Mqtt(Box::new(feed), pushes))
+        }
+    };
+    Ok(Opened { chain, in_memory, feed: Some(feed) })
+}
+
+fn author(label: &str) -> Result<Author, RunError> {
+    let author = format!("source:{label}").parse::<Author>();
+    author.map_err(|error| RunError::Source(error.into()))
+}
+
+fn options(config: &MqttConfig, clock: StoreClock) -> MqttOptions {
+    let credentials: Arc<dyn Credentials> = match &config.password {
+        Some(path) => Arc::new(PasswordFile(path.clone())),
+        None => Arc::new(NoPassword),
+    };
+    MqttOptions {
+        label: config.label.clone(),
+        profile: config.profile.clone(),
+        broker: config.broker.clone(),
+        user: config.user.clone(),
+        credentials,
+        policy: config.policy,
+        patience: config.patience,
+        keep_alive: config.keep_alive,
+        clock,
+        draw: mqtt::draw,
     }
-    let chain = builder.build().map_err(RunError::Source)?;
-    Ok(Opened { chain, in_memory, deliveries })
 }
 
 fn client(host: &HostConfig) -> Client {
@@ -224,61 +285,6 @@ async fn sweep(stores: Vec<Arc<MemoryStore>>, mut shutdown: Shutdown) {
             () = shutdown.requested() => return,
         }
     }
-}
-
-/// Takes in what is put into the directory without being asked for.
-async fn take_in(
-    chain: Chain,
-    source: Arc<DirectorySource>,
-    poll: Duration,
-    mut shutdown: Shutdown,
-) {
-    let by = match format!("source:{}", source.label()).parse::<Author>() {
-        Ok(by) => by,
-        Err(error) => return tracing::error!(%error, "the source has no proper label"),
-    };
-    let mut last = Date::MIN;
-    let mut every = interval(poll);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = every.tick() => last = take_in_later(&chain, &source, &by, last).await,
-            () = shutdown.requested() => return,
-        }
-    }
-}
-
-/// Takes in deliveries later than `last`, and tells the latest that was taken.
-async fn take_in_later(
-    chain: &Chain,
-    source: &Arc<DirectorySource>,
-    by: &Author,
-    last: Date,
-) -> Date {
-    let reading = Arc::clone(source);
-    let read = tokio::task::spawn_blocking(move || reading.deliveries()).await;
-    let mut deliveries = match read {
-        Ok(Ok(deliveries)) => deliveries,
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "deliveries are not taken in");
-            return last;
-        }
-        Err(error) => {
-            tracing::error!(%error, "reading deliveries panicked; please report");
-            return last;
-        }
-    };
-    deliveries.sort_by_key(|delivery| delivery.issued);
-    let mut taken = last;
-    for delivery in deliveries.into_iter().filter(|delivery| delivery.issued > last) {
-        let issued = delivery.issued;
-        if let Err(error) = chain.deliver(delivery, by).await {
-            tracing::warn!(%error, "a delivery is not taken in, and is tried again");
-            return taken;
-        }
-        taken = issued;
-    }
-    taken
 }
 
 /// Reads the rules again at each SIGHUP; keeps the last good ones.

@@ -4,6 +4,8 @@
 use daemon::config;
 use wire::name::NameError;
 
+use crate::source::mqtt::ProfileError;
+
 /// What is wrong with a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Problem {
@@ -43,6 +45,25 @@ pub(super) enum Problem {
     /// The same unit and credential twice.
     #[error("and its unit stand in [[credential]] #{0} too; keep one")]
     CredentialTaken(usize),
+    /// The text is not a broker.
+    #[error(
+        "{0:?} is not a broker; give \"tls://HOST:PORT\", \"unix:/PATH\" or \"clear://HOST:PORT\""
+    )]
+    Broker(String),
+    /// A broker in the clear, and nobody said that it may be.
+    #[error(
+        "is in the clear, so that whoever is on the way reads and forges secrets; use tls://, or add danger_clear = true"
+    )]
+    Clear,
+    /// The text is not a source of a password. It is not repeated: it may be the password.
+    #[error("is not a secret source; write \"file:/PATH\"")]
+    PasswordSource,
+    /// The ids do not make topics.
+    #[error("{0}")]
+    Profile(ProfileError),
+    /// Modules are a hub's.
+    #[error("is given without hub; add hub, or remove it")]
+    ModuleWithoutHub,
     /// Credentials without a socket.
     #[error("is missing; add [credentials] socket, where systemd asks for them")]
     NoCredentialSocket,

@@ -1,17 +1,11 @@
 //! The whole file: from its top to a [`Config`], and the sections that are read nowhere else.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use daemon::config::{Read, Section, sections, value};
-use toml::Value;
 
-use super::fault::Problem;
-use super::store::label;
-use super::{Config, HostConfig, OPERATIONS, SourceConfig, credential, store};
+use super::{Config, HostConfig, OPERATIONS, credential, source, store};
 
-const NEGATIVE_TTL: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_secs(30);
 const HOST_SOCKET: &str = "/run/sealhost/sealhost.sock";
 
 pub(super) fn whole(mut root: Section<'_>) -> Read<Config> {
@@ -23,7 +17,7 @@ pub(super) fn whole(mut root: Section<'_>) -> Read<Config> {
     let limits = sections::limits(&mut root);
     let host = root.table("host").and_then(host);
     let stores = store::all(&mut root);
-    let source = root.table("source").and_then(source);
+    let source = root.table("source").and_then(source::source);
     let rules = sections::rules(&mut root, OPERATIONS);
     let credentials = credential::all(&mut root);
     root.finish();
@@ -49,31 +43,4 @@ fn host(mut section: Section<'_>) -> Read<HostConfig> {
     let uid = section.optional("uid", value::number(0, u32::MAX.into()));
     section.finish();
     Ok(HostConfig { socket: socket?, uid: uid? })
-}
-
-/// An absent or empty table is no source.
-fn source(mut section: Section<'_>) -> Read<(Option<SourceConfig>, Duration)> {
-    let negative_ttl = section.defaulted("negative_ttl", NEGATIVE_TTL, value::duration);
-    let source = match section.optional("type", kind) {
-        Ok(None) => Ok(None),
-        Ok(Some(())) => directory(&mut section).map(Some),
-        Err(noted) => Err(noted),
-    };
-    section.finish();
-    Ok((source?, negative_ttl?))
-}
-
-fn directory(section: &mut Section<'_>) -> Read<SourceConfig> {
-    let name = section.defaulted("label", "directory".to_owned(), label);
-    let path = section.required("path", "path = \"/var/lib/deliveries\"", value::path);
-    let poll = section.defaulted("poll", POLL, value::duration);
-    Ok(SourceConfig::Directory { label: name?, path: path?, poll: poll? })
-}
-
-/// The one type of source.
-fn kind(value: &Value) -> Result<(), Problem> {
-    match value::text(value)?.as_str() {
-        "directory" => Ok(()),
-        other => Err(Problem::Word { found: other.to_owned(), wanted: "\"directory\"" }),
-    }
 }

@@ -5,6 +5,7 @@
 mod credential;
 mod fault;
 mod file;
+mod source;
 mod store;
 
 use std::fmt;
@@ -17,8 +18,11 @@ use daemon::limit::Limits;
 use daemon::listener::Endpoint;
 use daemon::rules::{Operation, Rules};
 use wire::name::KeyName;
+use wire::secrets::SecretName;
 
 use super::request::{DELETE, GET, LIST, METRICS, PUT, STATUS};
+use crate::lifecycle::Patience;
+use crate::source::mqtt::{Broker, Policy, Profile};
 use crate::store::memory::MemoryBounds;
 
 pub use credential::{Credential, Credentials};
@@ -94,6 +98,8 @@ pub enum StoreKind {
         file: String,
         /// The host's key.
         key: KeyName,
+        /// The host's counter, by which an older copy is noticed.
+        counter: Option<KeyName>,
     },
 }
 
@@ -109,6 +115,31 @@ pub enum SourceConfig {
         /// How often it is looked at for what was not asked for.
         poll: Duration,
     },
+    /// The cloud, by MQTT.
+    Mqtt(Box<MqttConfig>),
+}
+
+/// A source behind an MQTT broker (`docs/mqtt.md`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MqttConfig {
+    /// Its name, in authors and in the log.
+    pub label: String,
+    /// The topics, and who we are.
+    pub profile: Profile,
+    /// Where the broker is.
+    pub broker: Broker,
+    /// The user name, where the profile has none of its own.
+    pub user: Option<String>,
+    /// The file with the password.
+    pub password: Option<PathBuf>,
+    /// What is taken without having been asked for.
+    pub policy: Policy,
+    /// How often it is asked, and after which pauses.
+    pub patience: Patience,
+    /// After how much silence the broker is asked whether it is still there.
+    pub keep_alive: Duration,
+    /// The secrets that this device is to have; asked for at the start when one is not there.
+    pub wanted: Vec<SecretName>,
 }
 
 /// What is allowed, and worth a line in the log at start.
@@ -118,6 +149,8 @@ pub enum Warning {
     NoRules,
     /// Nothing is kept over a restart.
     MemoryOnly,
+    /// An older copy of a file would not be noticed.
+    NoCounter,
 }
 
 impl Config {
@@ -135,7 +168,10 @@ impl Config {
         let in_memory = |store: &StoreConfig| matches!(store.kind, StoreKind::Memory { .. });
         let none = self.rules.is_empty().then_some(Warning::NoRules);
         let memory = self.stores.iter().all(in_memory).then_some(Warning::MemoryOnly);
-        none.into_iter().chain(memory).collect()
+        let uncounted =
+            |store: &StoreConfig| matches!(store.kind, StoreKind::File { counter: None, .. });
+        let uncounted = self.stores.iter().any(uncounted).then_some(Warning::NoCounter);
+        none.into_iter().chain(memory).chain(uncounted).collect()
     }
 }
 
@@ -177,6 +213,10 @@ impl fmt::Display for Warning {
             Self::NoRules => "there is no [[rule]], so that nobody may do anything; add one",
             Self::MemoryOnly => {
                 "every [[store]] is in memory, so that secrets are gone at the next start"
+            }
+            Self::NoCounter => {
+                "a [[store]] of type \"file\" has no counter, so that an older copy in its place is \
+                 not noticed; add counter"
             }
         })
     }

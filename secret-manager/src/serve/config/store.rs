@@ -78,8 +78,9 @@ fn memory(section: &mut Section<'_>) -> Read<StoreKind> {
 
 fn file(section: &mut Section<'_>) -> Read<StoreKind> {
     let file = section.defaulted("file", FILE.to_owned(), file_name);
+    let counter = section.optional("counter", key);
     let key = section.required("key", "key = \"secret-manager/store\"", key);
-    Ok(StoreKind::File { file: file?, key: key? })
+    Ok(StoreKind::File { file: file?, key: key?, counter: counter? })
 }
 
 fn kind(value: &Value) -> Result<Kind, Problem> {

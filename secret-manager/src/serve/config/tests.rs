@@ -30,7 +30,7 @@ fn smallest_file_is_one_store_without_source_and_rules() {
     let config = read(SMALLEST).unwrap();
     assert_eq!(config.stores.len(), 1);
     assert_eq!((config.source.clone(), config.credentials.clone()), (None, None));
-    assert_eq!(config.warnings(), [Warning::NoRules]);
+    assert_eq!(config.warnings(), [Warning::NoRules, Warning::NoCounter]);
     assert_eq!(config.host.socket, Path::new("/run/sealhost/sealhost.sock"));
 }
 
@@ -77,5 +77,8 @@ fn credential_needs_a_socket_and_stands_once() {
 
 #[test]
 fn source_of_unknown_type_is_refused() {
-    check("[source]\ntype = \"ftp\"\n", &["[source] type: \"ftp\" is none; give \"directory\""]);
+    check(
+        "[source]\ntype = \"ftp\"\n",
+        &["[source] type: \"ftp\" is none; give \"directory\" or \"mqtt\""],
+    );
 }
