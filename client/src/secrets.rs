@@ -3,10 +3,13 @@
 
 use std::fmt::Write as _;
 
+use wire::code::{Code, Fault};
+use wire::limits::BODY_MAX_BYTES;
 use wire::secrets::{
-    BatchReply, BatchRequest, Date, DeleteReply, GetItem, GetReply, ListReply, PutReply,
-    PutRequest, SecretName, SecretStatus, SecretVersion, VersionsReply,
+    BatchReply, BatchRequest, Date, DeleteReply, GetItem, GetReply, ImportReply, ListReply,
+    PutReply, PutRequest, SecretName, SecretStatus, SecretVersion, VersionsReply,
 };
+use zeroize::Zeroizing;
 
 use crate::call::{Call, call, changing, get, json, post, with_body};
 use crate::error::Error;
@@ -64,6 +67,35 @@ impl Call<BatchReply> {
     /// [`Error::Limit`].
     pub fn secret_batch(request: &BatchRequest) -> Result<Self, Error> {
         post("/v1/batch", request, json)
+    }
+}
+
+impl Call<ImportReply> {
+    /// `POST /v1/import`: stores what stands in a file of edge-secrets, as it is.
+    ///
+    /// # Limits
+    /// 4 MiB; one byte more is [`Error::Limit`].
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    pub fn import_secrets(file: Zeroizing<Vec<u8>>) -> Result<Self, Error> {
+        if file.len() > BODY_MAX_BYTES {
+            let detail = format!("file of {} bytes exceeds limit of {BODY_MAX_BYTES}", file.len());
+            return Err(Error::Limit(Fault::new(Code::TooLarge, detail)));
+        }
+        Ok(call("POST", "/v1/import", Some(file), json).change())
+    }
+}
+
+impl Call<()> {
+    /// `GET /v1/export`: what may be read, as a file of edge-secrets. The file is the document of
+    /// the reply, and holds values in the clear.
+    pub fn export_secrets(prefix: &str) -> Self {
+        let mut query = Query::default();
+        if !prefix.is_empty() {
+            query.pair("prefix", &prefix.replace('/', "%2F"));
+        }
+        get(&format!("/v1/export{}", query.0), |_document| Ok(()))
     }
 }
 

@@ -6,17 +6,20 @@ use daemon::peer::Principal;
 use daemon::rules::Authorized;
 use wire::api::{ItemResult, SecretBase64};
 use wire::audit::Counts;
+use wire::code::{Code, Fault};
 use wire::secrets::{
-    Author, BatchReply, BatchRequest, Change, Date, DeleteReply, GetItem, GetReply, ListReply,
-    PutReply, PutRequest, SecretName, SecretRecord, SecretStatus, SecretVersion, StoreStatus,
-    VersionsReply,
+    Author, BatchReply, BatchRequest, Change, Date, DeleteReply, GetItem, GetReply, ImportReply,
+    ListReply, PutReply, PutRequest, SecretName, SecretRecord, SecretStatus, SecretVersion,
+    StoreStatus, VersionsReply,
 };
+use zeroize::Zeroizing;
 
 use super::error::ServeError;
 use super::line::{Manager, Used};
-use super::request::{GET, LIST, Reply, Request, Watch};
+use super::request::{GET, LIST, PUT, Reply, Request, Watch};
 use crate::chain::{Freshness, Got};
 use crate::error::GetError;
+use crate::legacy::{self, ExportFault};
 use crate::secret::{Draft, Metadata, Query, Value};
 
 /// Does what the request says.
@@ -34,6 +37,10 @@ pub(super) async fn perform(
         }
         Request::Put(name, request) => {
             Reply::Put(Box::new(put(manager, principal, name, request, used).await?))
+        }
+        Request::Import(drafts) => Reply::Imported(import(manager, principal, drafts, used).await?),
+        Request::Export(prefix) => {
+            Reply::Exported(export(manager, principal, &prefix, used).await?)
         }
         Request::Delete(name, version) => {
             Reply::Deleted(delete(manager, principal, name, version, used).await?)
@@ -98,6 +105,53 @@ async fn put(
     used.version = Some(draft.stored_version().to_string());
     let stored = manager.chain.put(draft, &Author::user(principal.uid())).await?;
     Ok(PutReply { secret: record(&stored) })
+}
+
+/// All or, when one of them may not be stored by this caller, nothing.
+async fn import(
+    manager: &Manager,
+    principal: &Principal,
+    drafts: Vec<Draft>,
+    used: &mut Used,
+) -> Result<ImportReply, ServeError> {
+    let rules = manager.rules.current();
+    for draft in &drafts {
+        let _allowed = rules.authorize(principal, PUT, Some(draft.name.as_str()))?;
+    }
+    used.items = Some(Counts { total: count(drafts.len()), failed: 0 });
+    let stored = manager.chain.put_many(drafts, &Author::user(principal.uid())).await?;
+    Ok(ImportReply { secrets: stored.iter().map(|metadata| record(metadata)).collect() })
+}
+
+/// Every version of what the caller may read, active or not; all of it or nothing.
+async fn export(
+    manager: &Manager,
+    principal: &Principal,
+    prefix: &str,
+    used: &mut Used,
+) -> Result<Zeroizing<Vec<u8>>, ServeError> {
+    let rules = manager.rules.current();
+    let all = manager.chain.list(prefix).await?;
+    let allowed = all.iter().filter(|secret| rules.visible(principal, GET, secret.name.as_str()));
+    let query = |metadata: &Arc<Metadata>| Query {
+        name: metadata.name.clone(),
+        version: Some(metadata.version.clone()),
+        at: None,
+    };
+    let queries: Vec<_> = allowed.map(query).collect();
+    used.items = Some(Counts { total: count(queries.len()), failed: 0 });
+    let mut secrets = Vec::with_capacity(queries.len());
+    for found in manager.chain.get_many(&queries, Freshness::Stored).await {
+        secrets.push(found?.secret);
+    }
+    legacy::export(&secrets).map_err(|fault| match fault {
+        ExportFault::NotText { .. } => Fault::new(Code::Unsupported, fault.to_string()).into(),
+        ExportFault::Json(_) => ServeError::Bug("an export could not be written"),
+    })
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 async fn delete(
@@ -176,8 +230,7 @@ async fn batch(
             }
         });
     }
-    let total = u32::try_from(items.len()).unwrap_or(u32::MAX);
-    used.items = Some(Counts { total, failed });
+    used.items = Some(Counts { total: count(items.len()), failed });
     BatchReply { items }
 }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use daemon::audit::Exempt;
 use tokio::sync::broadcast;
 use wire::secrets::{
-    BatchReply, BatchRequest, Change, DeleteReply, GetItem, GetReply, ListReply, PutReply,
-    PutRequest, SecretName, SecretStatus, SecretVersion, VersionsReply,
+    BatchReply, BatchRequest, Change, DeleteReply, GetItem, GetReply, ImportReply, ListReply,
+    PutReply, PutRequest, SecretName, SecretStatus, SecretVersion, VersionsReply,
 };
+use zeroize::Zeroizing;
 
 use super::error::ServeError;
+use crate::secret::Draft;
 
 /// One request.
 #[derive(Debug)]
@@ -20,6 +22,10 @@ pub(crate) enum Request {
     Put(SecretName, PutRequest),
     /// Erase a version, or all of them.
     Delete(SecretName, Option<SecretVersion>),
+    /// Store what stood in a file of edge-secrets.
+    Import(Vec<Draft>),
+    /// Read every secret whose name begins so, as a file of edge-secrets.
+    Export(String),
     /// What is known of the versions of a secret.
     Versions(SecretName),
     /// What is known of every secret whose name begins so.
@@ -47,6 +53,8 @@ pub(crate) struct Unread {
 pub(crate) enum Reply {
     Got(Box<GetReply>),
     Put(Box<PutReply>),
+    Imported(ImportReply),
+    Exported(Zeroizing<Vec<u8>>),
     Deleted(DeleteReply),
     Versions(VersionsReply),
     List(ListReply),
@@ -80,8 +88,8 @@ pub(crate) const METRICS: &str = "metrics";
 impl Request {
     pub(crate) const fn operation(&self) -> &'static str {
         match self {
-            Self::Get { .. } | Self::Batch(_) => GET,
-            Self::Put(..) => PUT,
+            Self::Get { .. } | Self::Batch(_) | Self::Export(_) => GET,
+            Self::Put(..) | Self::Import(_) => PUT,
             Self::Delete(..) => DELETE,
             Self::Versions(_) | Self::List(_) | Self::Watch => LIST,
             Self::Status => STATUS,
@@ -94,15 +102,22 @@ impl Request {
         match self {
             Self::Get { item, .. } => Some(&item.name),
             Self::Put(name, _) | Self::Delete(name, _) | Self::Versions(name) => Some(name),
-            Self::List(_) | Self::Batch(_) | Self::Watch | Self::Status | Self::Metrics => None,
+            Self::Import(_)
+            | Self::Export(_)
+            | Self::List(_)
+            | Self::Batch(_)
+            | Self::Watch
+            | Self::Status
+            | Self::Metrics => None,
         }
     }
 
     /// Whether it is recorded before it is done, too.
     pub(crate) const fn is_change(&self) -> bool {
         match self {
-            Self::Put(..) | Self::Delete(..) => true,
+            Self::Put(..) | Self::Import(_) | Self::Delete(..) => true,
             Self::Get { .. }
+            | Self::Export(_)
             | Self::Versions(_)
             | Self::List(_)
             | Self::Batch(_)
@@ -118,6 +133,8 @@ impl Request {
             Self::Status => Some(Exempt::Status),
             Self::Metrics => Some(Exempt::Metrics),
             Self::Get { .. }
+            | Self::Import(_)
+            | Self::Export(_)
             | Self::Put(..)
             | Self::Delete(..)
             | Self::Versions(_)

@@ -31,7 +31,7 @@ use crate::chain::{Chain, ChainBuilder};
 use crate::clock::StoreClock;
 use crate::counter::Counter;
 use crate::error::{OpenError, StoreError};
-use crate::host_counter::HostCounter;
+
 use crate::sealer::HostSealer;
 use crate::source::directory::DirectorySource;
 use crate::source::mqtt::{

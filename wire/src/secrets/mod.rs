@@ -13,8 +13,8 @@ mod text;
 
 pub use self::date::{Date, DateError};
 pub use self::reply::{
-    BatchReply, Change, ChangeKind, DeleteReply, GetReply, ListReply, PutReply, SecretRecord,
-    SecretStatus, StoreStatus, VersionsReply,
+    BatchReply, Change, ChangeKind, DeleteReply, GetReply, ImportReply, ListReply, PutReply,
+    SecretRecord, SecretStatus, StoreStatus, VersionsReply,
 };
 pub use self::request::{BatchRequest, GetItem, PutRequest};
 pub use self::tags::{TAG_NAME_MAX_BYTES, TAG_VALUE_MAX_BYTES, TAGS_MAX, Tags};

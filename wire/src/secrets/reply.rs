@@ -51,6 +51,13 @@ pub struct GetReply {
     pub clock_behind: bool,
 }
 
+/// `POST /v1/import`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportReply {
+    /// What was stored, in the order of the file.
+    pub secrets: Vec<SecretRecord>,
+}
+
 /// `PUT /v1/secrets/{name}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutReply {

@@ -5,14 +5,18 @@ mod change;
 mod run;
 mod show;
 
+use std::str::FromStr;
+
 use clap::{Args, Subcommand};
 use sealhost_client::Call;
+use wire::limits::BODY_MAX_BYTES;
 use wire::secrets::{Date, GetItem, SecretName, SecretVersion};
 
 use super::Session;
 use crate::exit::{Exit, Failure};
 use crate::screen::{note, warn};
 use crate::sink::{Show, Sink};
+use crate::source::Source;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SecretCommand {
@@ -42,6 +46,22 @@ Examples:
   sealctl secret delete web/old --all --confirm web/old
   sealctl secret delete web/db --version v1 --confirm web/db")]
     Delete(change::DeleteArgs),
+    /// Store what stands in a file of edge-secrets
+    #[command(after_help = "Example:\n  sealctl secret import --in secrets.json")]
+    Import {
+        /// The file, at most 4 MiB; `-` for standard input
+        #[arg(long = "in", short, value_name = "FILE", default_value = "-")]
+        input: Source,
+    },
+    /// Write secrets as a file of edge-secrets: in the clear
+    #[command(after_help = "Example:\n  sealctl secret export web/ --out secrets.json")]
+    Export {
+        /// Only secrets whose name begins so
+        #[arg(value_name = "PREFIX", default_value = "")]
+        prefix: Prefix,
+        #[command(flatten)]
+        sink: Sink,
+    },
     /// Run a program that gets secrets by file descriptor, by file, or, when asked, by environment
     #[command(after_help = "\
 Examples:
@@ -79,8 +99,33 @@ pub(super) fn run(session: &Session, command: SecretCommand) -> Result<Exit, Fai
         SecretCommand::Versions { name } => session
             .ask_and_print(&Call::secret_versions(&name), |found| show::versions(&found.versions)),
         SecretCommand::Delete(args) => change::delete(session, args),
+        SecretCommand::Import { input } => {
+            let file = input.read("the file of edge-secrets", BODY_MAX_BYTES)?;
+            session.ask_and_print(&Call::import_secrets(file)?, |reply| show::list(&reply.secrets))
+        }
+        SecretCommand::Export { prefix, sink } => {
+            sink.check(Show::WhenAsked)?;
+            let reply = session.ask(&Call::export_secrets(&prefix.0))?;
+            sink.write(&reply.document)?;
+            Ok(Exit::Done)
+        }
         SecretCommand::Run(args) => run::run(session, args),
         SecretCommand::Status => session.ask_and_print(&Call::secret_status(), show::status),
+    }
+}
+
+/// The beginning of a name.
+#[derive(Clone, Debug)]
+pub(crate) struct Prefix(String);
+
+impl FromStr for Prefix {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b)) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("names are made of letters, digits, '.', '_', '-' and '/'")
     }
 }
 

@@ -15,6 +15,7 @@ use crate::serve::request::Reply;
 
 const METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -33,6 +34,12 @@ fn encode_reply(reply: Reply, id: &str, shutdown: &Shutdown) -> Result<Response<
     match reply {
         Reply::Got(got) => json(&got, id),
         Reply::Put(put) => json(&put, id),
+        Reply::Imported(imported) => json(&imported, id),
+        Reply::Exported(mut text) => {
+            // The bytes go to the socket from here; the allocator wipes them.
+            let body = Full::from(std::mem::take(&mut *text));
+            Ok(http::response(StatusCode::OK, JSON, Either::Left(body), id))
+        }
         Reply::Deleted(deleted) => json(&deleted, id),
         Reply::Versions(versions) => json(&versions, id),
         Reply::List(list) => json(&list, id),

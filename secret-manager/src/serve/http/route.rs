@@ -7,6 +7,7 @@ use wire::api::decode;
 use wire::code::{Code, Fault};
 use wire::secrets::{Date, GetItem, SecretName, SecretVersion};
 
+use crate::legacy::{self, ImportFault};
 use crate::serve::error::ServeError;
 use crate::serve::request::{DELETE, GET, LIST, METRICS, PUT, Request, STATUS};
 
@@ -18,6 +19,8 @@ pub(crate) enum Endpoint {
     Delete(SecretName, Option<SecretVersion>),
     Versions(SecretName),
     List(String),
+    Import,
+    Export(String),
     Batch,
     Watch,
     Status,
@@ -41,6 +44,11 @@ pub(super) fn endpoint(
         [Some("v1"), Some("status"), None, None] if get => (Endpoint::Status, &[]),
         [Some("v1"), Some("watch"), None, None] if get => (Endpoint::Watch, &[]),
         [Some("v1"), Some("batch"), None, None] if post => (Endpoint::Batch, &[]),
+        [Some("v1"), Some("import"), None, None] if post => (Endpoint::Import, &[]),
+        [Some("v1"), Some("export"), None, None] if get => {
+            let prefix = query.value("prefix").unwrap_or_default();
+            (Endpoint::Export(unescaped(prefix)?), &["prefix"])
+        }
         [Some("v1"), Some("secrets"), None, None] if get => {
             let prefix = query.value("prefix").unwrap_or_default();
             (Endpoint::List(unescaped(prefix)?), &["prefix"])
@@ -69,8 +77,8 @@ impl Endpoint {
     /// The operation, as rules and audit call it.
     pub(super) const fn operation(&self) -> &'static str {
         match self {
-            Self::Get { .. } | Self::Batch => GET,
-            Self::Put(_) => PUT,
+            Self::Get { .. } | Self::Batch | Self::Export(_) => GET,
+            Self::Put(_) | Self::Import => PUT,
             Self::Delete(..) => DELETE,
             Self::Versions(_) | Self::List(_) | Self::Watch => LIST,
             Self::Status => STATUS,
@@ -83,7 +91,13 @@ impl Endpoint {
         match self {
             Self::Get { item, .. } => Some(&item.name),
             Self::Put(name) | Self::Delete(name, _) | Self::Versions(name) => Some(name),
-            Self::List(_) | Self::Batch | Self::Watch | Self::Status | Self::Metrics => None,
+            Self::List(_)
+            | Self::Import
+            | Self::Export(_)
+            | Self::Batch
+            | Self::Watch
+            | Self::Status
+            | Self::Metrics => None,
         }
     }
 
@@ -95,6 +109,8 @@ impl Endpoint {
         let request = match self {
             Self::Put(name) => Request::Put(name, decode(body)?),
             Self::Batch => Request::Batch(decode(body)?),
+            Self::Import => Request::Import(legacy::import(body).map_err(import_fault)?),
+            Self::Export(prefix) => bodiless(body, Request::Export(prefix))?,
             Self::Get { item, fresh } => bodiless(body, Request::Get { item, fresh })?,
             Self::Delete(name, version) => bodiless(body, Request::Delete(name, version))?,
             Self::Versions(name) => bodiless(body, Request::Versions(name))?,
@@ -105,6 +121,22 @@ impl Endpoint {
         };
         Ok(request)
     }
+}
+
+/// Every entry that cannot be taken, up to a screenful.
+#[expect(clippy::needless_pass_by_value, reason = "map_err gives it away")]
+fn import_fault(faults: Vec<ImportFault>) -> Fault {
+    const SHOWN: usize = 20;
+    let code = match faults.first() {
+        Some(ImportFault::Malformed { .. }) => Code::Malformed,
+        Some(ImportFault::TooLong { .. }) => Code::TooLarge,
+        Some(ImportFault::Entry { .. }) | None => Code::Invalid,
+    };
+    let mut details: Vec<_> = faults.iter().take(SHOWN).map(ToString::to_string).collect();
+    if faults.len() > SHOWN {
+        details.push(format!("and {} more", faults.len().saturating_sub(SHOWN)));
+    }
+    Fault::new(code, details.join("; "))
 }
 
 fn bodiless(body: &[u8], request: Request) -> Result<Request, ServeError> {
