@@ -74,7 +74,7 @@ pub enum Failure {
     /// Audit: it cannot be written, so nothing is done.
     #[error("audit: {0}")]
     Audit(String),
-    /// Audit: a key was changed, or may have been, and how that ended is not recorded. Nothing is
+    /// Audit: a key or counter was changed, or may have been, and how that ended is not recorded. Nothing is
     /// undone: a destruction could not be.
     #[error("audit: {reason}")]
     OutcomeUnrecorded {
@@ -170,13 +170,13 @@ impl HostError {
             Failure::Registry(_) => "the key registry cannot be changed; see the host's log".into(),
             Failure::Audit(_) => "the audit cannot be written; see the host's log".into(),
             Failure::OutcomeUnrecorded { made: true, .. } => {
-                "the key was changed, but the audit could not be told so; look at the key before \
-                 trying again"
+                "the key or counter was changed, but the audit could not be told so; look at the \
+                 key or counter before trying again"
                     .into()
             }
             Failure::OutcomeUnrecorded { made: false, .. } => {
-                "the change failed, and the audit could not be told so; look at the key before \
-                 trying again"
+                "the change failed, and the audit could not be told so; look at the key or counter \
+                 before trying again"
                     .into()
             }
             Failure::Bug(_) => "a fault of the host; see its log".into(),
@@ -193,6 +193,9 @@ impl HostError {
     /// Whose attention it calls for.
     #[must_use]
     pub fn attention(&self) -> Attention {
+        if matches!(self.failure, Failure::LostCounter(_)) {
+            return Attention::Device;
+        }
         Manner::of(self.code()).attention
     }
 

@@ -265,12 +265,13 @@ impl Line {
             (Ok((reply, _)), Ok(recorded)) => Ok((reply, recorded)),
             (Err(error), Ok(_)) => Err(error),
             // No record, no reply: what was computed is dropped here. What was changed stays so,
-            // and its open intent shows it.
+            // and the open intent of one that has one shows it.
             (result, Err(error)) => {
                 self.host.note_unrecorded(&request_id, &error);
-                let failure = match intended {
-                    true => outcome_unrecorded(result.is_ok(), &error),
-                    false => audit_failure(&error),
+                let failure = match result {
+                    result if intended => outcome_unrecorded(result.is_ok(), &error),
+                    Ok(_) if durable => outcome_unrecorded(true, &error),
+                    Ok(_) | Err(_) => audit_failure(&error),
                 };
                 let error = HostError::from(failure);
                 Err(match key {

@@ -147,6 +147,28 @@ fn key_is_not_made_without_an_intent() {
     assert_eq!(host.unseal("next", &host.seal("next", text)).text("plaintext"), b64(text));
 }
 
+#[test]
+fn increment_without_a_record_is_not_answered_and_nobody_gets_its_value() {
+    let disk = SmallDisk::mount();
+    let mut host = Setup::soft().with_audit(&disk.audit()).start();
+    host.post("/v1/counters/n", json!({})).done();
+    disk.fill();
+    let raise = || host.post("/v1/counters/n/increment", json!({}));
+    let mut last = 1;
+    let refused = (0..100).map(|_round| raise()).find(|reply| {
+        if reply.status == 200 {
+            last = reply.json()["value"].as_u64().unwrap();
+        }
+        reply.status != 200
+    });
+    let problem = refused.expect("the disk is not full").problem(500, "internal");
+    assert!(problem["detail"].as_str().unwrap().contains("was changed"), "{problem}");
+    disk.make_room();
+    assert!(raise().ok()["value"].as_u64().unwrap() > last + 1);
+    host.restart();
+    let _whole = host.verified_audit();
+}
+
 /// The bytes that the audit may still grow by when the disk is full: the rest of its last page.
 fn rest_of_page(host: &Sealhost) -> u64 {
     const PAGE_BYTES: u64 = 4096;

@@ -66,9 +66,9 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-/// Came with the second layout, as the counters did.
+/// Came with the second layout, as the counters did; some files of the first have it.
 const LATER_TABLES: &str = "
-    CREATE TABLE refused_subjects (
+    CREATE TABLE IF NOT EXISTS refused_subjects (
         subject BLOB PRIMARY KEY,
         reason TEXT NOT NULL
     ) STRICT;

@@ -180,8 +180,9 @@ impl Router {
         Ok(RecordKey::from_device_mac(mac.expose()))
     }
 
-    /// Undoes versions and counters that were being made, and completes destructions, that were cut short by a
-    /// crash or by the loss of the device. What somebody is still at work on is waited for.
+    /// Undoes versions and counters that were being made, and completes destructions, that were
+    /// cut short by a crash or by the loss of the device. What somebody is still at work on is
+    /// waited for.
     pub(super) async fn complete_leftovers(
         &self,
         name: &ProviderName,
