@@ -19,13 +19,13 @@ pub trait Counter: fmt::Debug + Send + Sync {
     /// It cannot be made now, or exists.
     fn create(&self) -> Pending<'_, Result<u64, CounterError>>;
 
-    /// Raises the counter from `from` by one, and tells the new value.
+    /// Raises the counter, which was last known to be at `from`, and tells the new value.
     ///
-    /// Nothing is raised when the counter is not at `from`, so that a request whose answer was
-    /// lost can be made again.
+    /// The new value is greater than `from`, and more than one greater when an increment that was
+    /// not answered happened after all.
     ///
     /// # Errors
-    /// It cannot be raised now, or is not at `from`.
+    /// It cannot be raised now, or nobody knows whether it was.
     fn increment(&self, from: u64) -> Pending<'_, Result<u64, CounterError>>;
 }
 

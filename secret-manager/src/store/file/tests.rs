@@ -311,6 +311,49 @@ async fn increment_whose_answer_was_lost_is_not_made_twice() {
 }
 
 #[tokio::test]
+async fn increment_that_happens_late_is_followed() {
+    let bench = Bench::counted().filled().await;
+    let counter = bench.counter.as_ref().unwrap();
+    let store = bench.open().await;
+    counter.loses_answers.store(true, Ordering::SeqCst);
+    bench.put(&store, "a", "newer").await.unwrap_err();
+    counter.loses_answers.store(false, Ordering::SeqCst);
+    // The one whose answer was lost happens a second time, on its way through the host.
+    counter.set(counter.get().map(|value| value + 1));
+    bench.put(&store, "a", "newest").await.unwrap();
+    drop(store);
+    check(&bench.open().await, "a", Some("newest")).await;
+}
+
+#[tokio::test]
+async fn increment_that_happens_late_between_two_changes_is_followed() {
+    let bench = Bench::counted().filled().await;
+    let counter = bench.counter.as_ref().unwrap();
+    let store = bench.open().await;
+    counter.set(counter.get().map(|value| value + 1));
+    bench.put(&store, "a", "newer").await.unwrap();
+    drop(store);
+    let store = bench.open().await;
+    check(&store, "a", Some("newer")).await;
+    bench.put(&store, "a", "newest").await.unwrap();
+}
+
+#[tokio::test]
+async fn counter_that_is_gone_or_went_back_stops_changes_and_not_reads() {
+    let bench = Bench::counted().filled().await;
+    let counter = bench.counter.as_ref().unwrap();
+    let store = bench.open().await;
+    counter.loses_answers.store(true, Ordering::SeqCst);
+    bench.put(&store, "a", "newer").await.unwrap_err();
+    for value in [None, Some(7)] {
+        counter.set(value);
+        let refused = bench.put(&store, "a", "newest").await.unwrap_err();
+        assert!(matches!(refused, StoreError::CountFirst(_)), "{refused}");
+        check(&store, "a", Some("newer")).await;
+    }
+}
+
+#[tokio::test]
 async fn accepted_store_keeps_what_opens_and_counts_anew() {
     let bench = Bench::counted().filled().await;
     let older = bench.copy();
@@ -323,6 +366,12 @@ async fn accepted_store_keeps_what_opens_and_counts_anew() {
     let store = bench.try_open(Accept::Present).await.unwrap();
     check(&store, "a", Some("alpha")).await;
     check(&store, "b", None).await;
+    drop(store);
+    let accepted = bench.copy();
+    bench.put_back(&older);
+    bench.refused("is an older copy").await;
+    bench.put_back(&accepted);
+    let store = bench.open().await;
     bench.put(&store, "a", "newer still").await.unwrap();
     drop(store);
     check(&bench.open().await, "a", Some("newer still")).await;
@@ -487,6 +536,7 @@ async fn m17_crash_between_commit_and_count_is_completed() {
     bench.put_back(&crashed);
     let behind = counter.get();
     let store = bench.open().await;
+    assert_eq!(counter.get(), behind.map(|behind| behind + 1), "completed at once");
     check(&store, "a", Some("newer")).await;
     bench.put(&store, "b", "newer").await.unwrap();
     assert_eq!(counter.get(), behind.map(|behind| behind + 2));
