@@ -573,6 +573,28 @@ async fn tombstones_past_the_limit_push_out_the_oldest() {
 }
 
 #[tokio::test]
+async fn secrets_at_limit_are_stored_and_one_more_is_refused() {
+    let bench = Bench::new();
+    let store = bench.open().await;
+    {
+        // Sealing them all would take minutes; the bound is on what the index holds.
+        let mut index = store.inner.index.write().unwrap();
+        let metadata = bench.secret(draft("n", "v1", "")).metadata;
+        for number in 1..SECRETS_MAX {
+            let name = name(&format!("n{number}"));
+            let metadata = Arc::new(Metadata { name, ..Metadata::clone(&metadata) });
+            index.put(Stored { metadata, write: Id::from_bytes([0; 16]), digest: [0; 32] });
+        }
+    }
+    bench.put(&store, "a", "the last").await.unwrap();
+    assert_eq!(store.len(), SECRETS_MAX);
+    let refused = bench.put(&store, "b", "one more").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
+    bench.put(&store, "a", "in its place").await.unwrap();
+    check(&store, "a", Some("in its place")).await;
+}
+
+#[tokio::test]
 async fn directory_without_the_right_to_write_is_named() {
     let bench = Bench::new();
     let missing = Path::new("/nonexistent/secrets.db");
