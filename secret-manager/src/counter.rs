@@ -3,6 +3,11 @@
 
 use std::fmt;
 
+use sealhost_client::{Client, Error};
+use wire::api::CreateCounterRequest;
+use wire::code::Code;
+use wire::name::KeyName;
+
 use crate::pending::Pending;
 
 /// The counter of one store.
@@ -19,13 +24,13 @@ pub trait Counter: fmt::Debug + Send + Sync {
     /// It cannot be made now, or exists.
     fn create(&self) -> Pending<'_, Result<u64, CounterError>>;
 
-    /// Raises the counter from `from` by one, and tells the new value.
+    /// Raises the counter, which was last known to be at `from`, and tells the new value.
     ///
-    /// Nothing is raised when the counter is not at `from`, so that a request whose answer was
-    /// lost can be made again.
+    /// The new value is greater than `from`, and more than one greater when an increment that was
+    /// not answered happened after all.
     ///
     /// # Errors
-    /// It cannot be raised now, or is not at `from`.
+    /// It cannot be raised now, or nobody knows whether it was.
     fn increment(&self, from: u64) -> Pending<'_, Result<u64, CounterError>>;
 }
 
@@ -33,3 +38,49 @@ pub trait Counter: fmt::Debug + Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("counter: {0}")]
 pub struct CounterError(pub String);
+
+/// A counter of the host: in the TPM where there is one, else in the host's registry.
+#[derive(Clone, Debug)]
+pub struct HostCounter {
+    client: Client,
+    name: KeyName,
+}
+
+impl HostCounter {
+    /// The counter `name` of the host that `client` reaches; it need not be there yet.
+    #[must_use]
+    pub const fn new(client: Client, name: KeyName) -> Self {
+        Self { client, name }
+    }
+}
+
+impl Counter for HostCounter {
+    fn read(&self) -> Pending<'_, Result<Option<u64>, CounterError>> {
+        Box::pin(async {
+            match self.client.counter(&self.name).await {
+                Ok(reply) => Ok(Some(reply.value)),
+                Err(error) if error.code() == Some(Code::NotFound) => Ok(None),
+                Err(error) => Err(of_client(&error)),
+            }
+        })
+    }
+
+    fn create(&self) -> Pending<'_, Result<u64, CounterError>> {
+        Box::pin(async {
+            let request = CreateCounterRequest::default();
+            let created = self.client.create_counter(&self.name, &request).await;
+            created.map(|reply| reply.value).map_err(|error| of_client(&error))
+        })
+    }
+
+    fn increment(&self, _from: u64) -> Pending<'_, Result<u64, CounterError>> {
+        Box::pin(async {
+            let raised = self.client.increment_counter(&self.name).await;
+            raised.map(|reply| reply.value).map_err(|error| of_client(&error))
+        })
+    }
+}
+
+fn of_client(error: &Error) -> CounterError {
+    CounterError(error.to_string())
+}

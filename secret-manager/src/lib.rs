@@ -28,7 +28,7 @@ pub mod serve;
 
 pub use chain::{Chain, ChainBuilder, Freshness, Got, NEGATIVE_NAMES_MAX};
 pub use clock::{Now, StoreClock};
-pub use counter::{Counter, CounterError};
+pub use counter::{Counter, CounterError, HostCounter};
 pub use error::{GetError, OpenError, PutError, SealError, SourceError, StoreError};
 pub use pending::Pending;
 pub use sealer::{HostSealer, Opened, Sealed, Sealer};

@@ -265,6 +265,34 @@ fn m21_hundred_tasks_that_put_and_get_lose_no_update() {
     assert_eq!(versions.len(), 100);
 }
 
+#[test]
+fn m24_no_value_is_left_in_log_audit_or_files() {
+    const CANARY: &str = "canary-5b1f0c";
+    let mut bench = Bench::soft();
+    let chain = bench.open();
+    bench.put(&chain, "a", CANARY.as_bytes()).unwrap();
+    bench.check(&chain, "a", CANARY.as_bytes());
+    let chain = {
+        drop(chain);
+        bench.edit("UPDATE secrets SET sealed = replace(sealed, 'A', 'B')");
+        bench.open()
+    };
+    let refused = bench.get(&chain, "a").unwrap_err();
+    let shown = format!("{refused} {refused:?} {chain:?}");
+    assert!(bench.host.stop().success());
+    let audit = fs::read_to_string(bench.host.audit_path()).unwrap();
+    let encoded = tests::b64(CANARY);
+    for text in [&shown, &bench.host.log(), &audit] {
+        assert!(!text.contains(CANARY) && !text.contains(&encoded));
+    }
+    for dir in [bench.dir.path(), bench.host.state_dir().as_path()] {
+        for entry in dir.read_dir().unwrap() {
+            let bytes = fs::read(entry.unwrap().path()).unwrap();
+            assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()));
+        }
+    }
+}
+
 /// A small file system of its own.
 struct SmallDisk(TempDir);
 

@@ -57,6 +57,8 @@ struct Shelf {
     index: Index<Entry, Tombstone>,
     /// By when they were last used, for dropping the oldest.
     order: BTreeMap<u64, (SecretName, SecretVersion)>,
+    /// By when they are no longer kept, and the number of the use that put them.
+    ends: BTreeMap<(Duration, u64), (SecretName, SecretVersion)>,
     bytes: usize,
     uses: u64,
 }
@@ -67,6 +69,7 @@ struct Entry {
     kept: Kept,
     /// When it is no longer kept, on the clock that never goes back.
     until: Option<Duration>,
+    put: u64,
     used: u64,
 }
 
@@ -165,7 +168,7 @@ impl MemoryStore {
             }
             // What alone is past the bound would push everything else out first.
             if kept.bytes() <= self.bounds.bytes {
-                shelf.put(Entry { metadata: Arc::clone(metadata), kept, until, used: 0 });
+                shelf.put(Entry { metadata: Arc::clone(metadata), kept, until, put: 0, used: 0 });
             }
         }
         while shelf.index.len() > self.bounds.entries || shelf.bytes > self.bounds.bytes {
@@ -235,15 +238,22 @@ impl Kept {
 
 impl Shelf {
     fn put(&mut self, entry: Entry) {
+        self.uses = self.uses.saturating_add(1);
         self.bytes = self.bytes.saturating_add(entry.kept.bytes());
-        let Metadata { name, version, .. } = &*Arc::clone(&entry.metadata);
-        self.index.put(entry);
-        self.touch(name, version);
+        let id = (entry.metadata.name.clone(), entry.metadata.version.clone());
+        if let Some(until) = entry.until {
+            self.ends.insert((until, self.uses), id.clone());
+        }
+        self.order.insert(self.uses, id);
+        self.index.put(Entry { put: self.uses, used: self.uses, ..entry });
     }
 
     fn remove(&mut self, name: &SecretName, version: &SecretVersion) {
         if let Some(entry) = self.index.remove(name, version) {
             self.order.remove(&entry.used);
+            if let Some(until) = entry.until {
+                self.ends.remove(&(until, entry.put));
+            }
             self.bytes = self.bytes.saturating_sub(entry.kept.bytes());
         }
     }
@@ -265,9 +275,14 @@ impl Shelf {
     }
 
     fn drop_expired(&mut self, passed: Duration) {
-        let expired = self.index.rows().filter(|entry| entry.is_expired(passed));
-        let expired: Vec<_> = expired.map(|entry| Arc::clone(&entry.metadata)).collect();
-        expired.iter().for_each(|metadata| self.remove(&metadata.name, &metadata.version));
+        while let Some(first) = self.ends.first_entry() {
+            let (until, _) = *first.key();
+            if passed < until {
+                break;
+            }
+            let (name, version) = first.remove();
+            self.remove(&name, &version);
+        }
     }
 }
 
@@ -346,6 +361,7 @@ impl Store for MemoryStore {
             let mut shelf = self.shelf();
             shelf.index.clear();
             shelf.order.clear();
+            shelf.ends.clear();
             shelf.bytes = 0;
             Ok(())
         })

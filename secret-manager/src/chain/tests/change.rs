@@ -232,3 +232,18 @@ async fn put_that_is_never_active_is_refused_and_nothing_is_stored() {
     assert_eq!(refused.unwrap_err().code(), Code::Invalid);
     assert_eq!(bench.file.len(), 0);
 }
+
+#[tokio::test]
+async fn watcher_that_is_behind_is_told_how_many_changes_it_missed() {
+    let (clock, _hand) = clock();
+    let base = Arc::new(MemoryStore::base("base", BOUNDS, clock.clone()));
+    let chain = ChainBuilder::new(base, clock).build().unwrap();
+    let (mut at_limit, mut past) = (chain.watch(), chain.watch());
+    for _ in 0..CHANGES_KEPT {
+        chain.put(draft("a", "", "x"), &user()).await.unwrap();
+    }
+    assert!(at_limit.try_recv().is_ok());
+    chain.put(draft("a", "", "x"), &user()).await.unwrap();
+    let missed = past.try_recv().unwrap_err();
+    assert_eq!(missed, broadcast::error::TryRecvError::Lagged(1));
+}

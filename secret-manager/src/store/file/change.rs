@@ -8,6 +8,7 @@ use wire::secrets::{SecretName, SecretVersion};
 
 use super::{Buried, Edit, Inner, SECRETS_MAX, State, Stored, refused, state_item};
 use crate::context::{self, Digest, Id};
+use crate::counter::CounterError;
 use crate::error::StoreError;
 use crate::pending::Pending;
 use crate::secret::{Secret, Tombstone};
@@ -19,8 +20,19 @@ use crate::store::{Claim, Erasure, Written};
 pub(super) struct Progress {
     /// The number of the state on disk.
     pub(super) state: u64,
-    /// Whether the counter has to follow.
-    pub(super) uncounted: bool,
+    /// Where its counter is.
+    pub(super) counted: Counted,
+}
+
+/// Where the counter is, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// With the state, or there is none.
+    Yes,
+    /// One behind.
+    Due,
+    /// An increment was not answered: behind, with the state, or even ahead of it.
+    Unsure,
 }
 
 /// Carries a change through, whether or not somebody waits for it.
@@ -171,20 +183,59 @@ impl Inner {
         let state = State { id: self.id, number, clock, seal };
         self.with_db(move |db| db.commit(&edits, &state)).await?;
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = changed;
-        *progress = Progress { state: number, uncounted: self.counter.is_some() };
+        let counted = if self.counter.is_some() { Counted::Due } else { Counted::Yes };
+        *progress = Progress { state: number, counted };
         self.count(progress).await.map_err(StoreError::Uncounted)
     }
 
     /// Raises the counter to the state on disk, if it is not there yet.
-    async fn count(&self, progress: &mut Progress) -> Result<(), crate::counter::CounterError> {
-        let Some(counter) = self.counter.as_ref().filter(|_| progress.uncounted) else {
-            return Ok(());
+    async fn count(&self, progress: &mut Progress) -> Result<(), CounterError> {
+        let Some(counter) = &self.counter else { return Ok(()) };
+        let before = progress.state.saturating_sub(1);
+        let value = match progress.counted {
+            Counted::Yes => return Ok(()),
+            Counted::Due => {
+                progress.counted = Counted::Unsure;
+                counter.increment(before).await?
+            }
+            // An increment whose answer was lost may have happened all the same.
+            Counted::Unsure => match counter.read().await? {
+                Some(value) if value >= progress.state => value,
+                Some(value) => counter.increment(value).await?,
+                None => return Err(CounterError("it is gone".into())),
+            },
         };
-        // An increment whose answer was lost has happened all the same.
-        if counter.read().await? != Some(progress.state) {
-            counter.increment(progress.state.saturating_sub(1)).await?;
+        if value < progress.state {
+            return Err(CounterError(format!("it is at {value}, below {}", progress.state)));
         }
-        progress.uncounted = false;
+        if value > progress.state {
+            // A late increment got ahead. This process has held the file since it was verified,
+            // so that its state is the newest one and may follow.
+            self.follow(progress, value).await?;
+        }
+        progress.counted = Counted::Yes;
+        Ok(())
+    }
+
+    /// Completes what a crash cut off between file and counter, or what was accepted.
+    pub(super) async fn catch_up(&self) -> Result<(), CounterError> {
+        self.count(&mut *self.progress.lock().await).await
+    }
+
+    /// Writes the state that is on disk under the number that the counter has.
+    async fn follow(&self, progress: &mut Progress, number: u64) -> Result<(), CounterError> {
+        let clock = self.clock.latest_on_record();
+        let digest = digest_of(&self.index());
+        let followed = async {
+            let item = state_item(&self.id, number, clock, &digest)?;
+            let sealed = self.sealer.seal(vec![item]).await?.pop();
+            let seal = sealed.ok_or(StoreError::Bug("the state was not sealed"))?.text;
+            let state = State { id: self.id, number, clock, seal };
+            self.with_db(move |db| db.commit(&[], &state)).await
+        };
+        let ahead = |error: StoreError| CounterError(format!("it is ahead, and {error}"));
+        followed.await.map_err(ahead)?;
+        progress.state = number;
         Ok(())
     }
 

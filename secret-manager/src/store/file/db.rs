@@ -17,6 +17,10 @@ use crate::secret::{Metadata, Standing, Tombstone};
 /// The number of this layout; a file of a later one is refused.
 const LAYOUT: i64 = 1;
 
+/// Pages of the file that SQLite keeps in memory, in KiB (negative, as it writes KiB): those of
+/// 10,000 short secrets.
+const CACHE_KIB: i64 = -16_384;
+
 const TABLES: &str = "
     CREATE TABLE store (
         only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -104,6 +108,7 @@ impl Db {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "secure_delete", "ON")?;
+        connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         // Rows were written by us; SQL hidden in an edited file must not run.
         connection.pragma_update(None, "trusted_schema", "OFF")?;
         Ok(Self(connection))

@@ -110,7 +110,9 @@ impl FileStore {
     /// # Errors
     /// [`OpenError`], which says what to do. A refused file is as it was.
     pub async fn open(options: FileStoreOptions) -> Result<Self, OpenError> {
+        let path = options.path.clone();
         let inner = open::open(options).await?;
+        inner.catch_up().await.map_err(|reason| OpenError::Counter { path, reason })?;
         Ok(Self { inner: Arc::new(inner) })
     }
 

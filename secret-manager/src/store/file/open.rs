@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use wire::api::UnsealItem;
 
-use super::change::{Progress, bury, digest_of};
+use super::change::{Counted, Progress, bury, digest_of};
 use super::db::{Db, Edit, Rows, State};
 use super::{Accept, Buried, FileStoreOptions, Inner, Stored, refused, state_item};
 use crate::context::{self, Id};
@@ -31,8 +31,8 @@ pub(super) async fn open(options: FileStoreOptions) -> Result<Inner, OpenError> 
     let verified = opening.verify(&state, &index).await?;
     let counted = opening.compare(state.number).await;
     match (verified, counted, opening.options.accept) {
-        (Verified::Yes, Ok(uncounted), _) => {
-            let progress = Progress { state: state.number, uncounted };
+        (Verified::Yes, Ok(counted), _) => {
+            let progress = Progress { state: state.number, counted };
             Ok(opening.finish(&state, index, progress))
         }
         (
@@ -79,7 +79,7 @@ impl Opening {
         let id = Id::draw().ok_or(StoreError::Bug("no randomness"))?;
         let index = Index::default();
         let state = self.write_state(id, number, &index, &[]).await?;
-        Ok(self.finish(&state, index, Progress { state: number, uncounted: false }))
+        Ok(self.finish(&state, index, Progress { state: number, counted: Counted::Yes }))
     }
 
     async fn verify(
@@ -98,13 +98,13 @@ impl Opening {
         }
     }
 
-    /// Compares state and counter; tells whether the counter has to follow.
-    async fn compare(&self, state: u64) -> Result<bool, OpenError> {
-        let Some(counter) = &self.options.counter else { return Ok(false) };
+    /// Compares state and counter.
+    async fn compare(&self, state: u64) -> Result<Counted, OpenError> {
+        let Some(counter) = &self.options.counter else { return Ok(Counted::Yes) };
         let path = self.options.path.clone();
         match counter.read().await.map_err(|error| self.counter_error(error))? {
-            Some(counter) if counter == state => Ok(false),
-            Some(counter) if state.checked_sub(1) == Some(counter) => Ok(true),
+            Some(counter) if counter == state => Ok(Counted::Yes),
+            Some(counter) if state.checked_sub(1) == Some(counter) => Ok(Counted::Unsure),
             Some(counter) if state < counter => Err(OpenError::Older { path, state, counter }),
             Some(counter) => {
                 Err(OpenError::ForeignCounter { path, state, counter: counter.to_string() })
@@ -133,7 +133,8 @@ impl Opening {
             "a store that did not verify was accepted, as the operator asked"
         );
         let state = self.write_state(state.id, number, &kept, &edits).await?;
-        let progress = Progress { state: number, uncounted: counter.is_some() };
+        let counted = if counter.is_some() { Counted::Due } else { Counted::Yes };
+        let progress = Progress { state: number, counted };
         Ok(self.finish(&state, kept, progress))
     }
 
