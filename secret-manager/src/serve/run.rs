@@ -29,7 +29,7 @@ use super::http::Native;
 use super::line::Manager;
 use crate::chain::{Chain, ChainBuilder};
 use crate::clock::StoreClock;
-use crate::counter::Counter;
+use crate::counter::{Counter, HostCounter};
 use crate::error::{OpenError, StoreError};
 
 use crate::sealer::HostSealer;
