@@ -15,8 +15,13 @@
 //! A token is a secret until it expires, a key's text always. Both are held in memory that is
 //! wiped when dropped, and nothing here shows them in `Debug`. The signer never holds a key but
 //! while it is imported.
+//!
+//! The daemon `sas-signer` is in here too: read `pipeline` first, the line that every request
+//! walks.
 
+pub mod access;
 pub mod cache;
+pub mod config;
 pub mod connection;
 pub mod encode;
 pub mod host;
@@ -26,8 +31,16 @@ pub mod mac;
 pub mod parse;
 pub mod resource;
 pub mod rules;
+pub mod run;
 pub mod scope;
 pub mod signer;
 pub mod slots;
+pub mod state;
 pub mod token;
 pub mod verify;
+
+mod front;
+mod metrics;
+mod ops;
+mod pipeline;
+mod request;
