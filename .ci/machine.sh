@@ -29,7 +29,10 @@ PACKAGES_CHECK=(
     mosquitto                                       # an MQTT broker, and its password tool
     systemd systemd-container                       # a real systemd, booted in a container
     util-linux mount perl-base                      # tests become other users, and mount
+    python3-venv                                    # Microsoft's Python libraries, for comparison
 )
+# Their Node.js library too. Node.js often comes from elsewhere than Debian.
+command -v npm >/dev/null || PACKAGES_CHECK+=(nodejs npm)
 
 # Ends with a message: what is wrong, then what to do.
 fail() {

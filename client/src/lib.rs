@@ -22,6 +22,7 @@ mod connection;
 mod error;
 mod head;
 mod pool;
+mod sas;
 mod secrets;
 
 pub use self::call::{Call, Reply};

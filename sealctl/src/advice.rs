@@ -47,6 +47,9 @@ const fn after_a_change(daemon: Daemon) -> &'static str {
         Daemon::Sealhost => {
             "look at `sealctl status`; after a change of a key, look at `sealctl key show` before trying again"
         }
+        Daemon::SasSigner => {
+            "look at `sealctl sas status`; after a change of a key, look at `sealctl sas show` before trying again"
+        }
         Daemon::SecretManager => {
             "look at `sealctl secret status`; after a change, look at `sealctl secret versions` before trying again"
         }
@@ -56,6 +59,7 @@ const fn after_a_change(daemon: Daemon) -> &'static str {
 const fn of_code(daemon: Daemon, code: Code) -> &'static str {
     match daemon {
         Daemon::Sealhost => of_host_code(code),
+        Daemon::SasSigner => of_sas_code(code),
         Daemon::SecretManager => of_secret_code(code),
     }
 }
@@ -119,6 +123,33 @@ const fn of_secret_code(code: Code) -> &'static str {
     }
 }
 
+const fn of_sas_code(code: Code) -> &'static str {
+    match code {
+        Code::Malformed | Code::Invalid | Code::WrongUsage => {
+            "change the value that is named; `--help` says what is allowed"
+        }
+        Code::Unsupported => "choose another --encoder, or look at `sealctl status` of the host",
+        Code::Integrity => "check the token; docs/sas.md says what one is",
+        Code::Denied => {
+            "ask the administrator of sas-signer for a [[rule]] with this user, operation and key, and a [[rule.token]] with this resource"
+        }
+        Code::NotFound => "import the key first: `sealctl sas import`",
+        Code::Conflict => {
+            "look at `sealctl sas show`; give --replace to replace a key, or import the one that is missing"
+        }
+        Code::StateMismatch | Code::WrongDevice | Code::LockedOut => {
+            "look at `sealctl status`: the device that holds the key does not use it"
+        }
+        Code::TooLarge => "stay below the limit; docs/sas.md lists them",
+        Code::Busy => "try again soon",
+        Code::Internal => "look for the request id in the log of sas-signer",
+        Code::Unavailable => {
+            "look at `sealctl sas status` and `sealctl status` for the reason, and try again later"
+        }
+        Code::Timeout => after_a_change(Daemon::SasSigner),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +157,7 @@ mod tests {
     #[test]
     fn every_code_has_advice_in_one_line() {
         for code in Code::ALL {
-            for daemon in [Daemon::Sealhost, Daemon::SecretManager] {
+            for daemon in [Daemon::Sealhost, Daemon::SasSigner, Daemon::SecretManager] {
                 let advice = of_code(daemon, code);
                 assert!(advice.len() > 10 && !advice.contains('\n'), "{daemon:?} {code:?}");
             }

@@ -15,6 +15,7 @@ use crate::command::key::KeyCommand;
 use crate::command::mac::{MacArgs, VerifyArgs};
 use crate::command::provider::ProviderCommand;
 use crate::command::random::RandomArgs;
+use crate::command::sas::SasCommand;
 use crate::command::seal::{RewrapArgs, SealArgs, UnsealArgs};
 use crate::command::secret::SecretCommand;
 use crate::command::sign::SignArgs;
@@ -24,6 +25,7 @@ use crate::exit::Exit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Daemon {
     Sealhost,
+    SasSigner,
     SecretManager,
 }
 
@@ -32,6 +34,7 @@ impl Daemon {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Sealhost => "sealhost",
+            Self::SasSigner => "sas-signer",
             Self::SecretManager => "secret-manager",
         }
     }
@@ -40,6 +43,7 @@ impl Daemon {
     pub(crate) const fn socket(self) -> &'static str {
         match self {
             Self::Sealhost => "/run/sealhost/sealhost.sock",
+            Self::SasSigner => "/run/sas-signer/sas-signer.sock",
             Self::SecretManager => "/run/secret-manager/secret-manager.sock",
         }
     }
@@ -69,8 +73,8 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Common {
-    /// Socket of the daemon that is asked [default: /run/sealhost/sealhost.sock, and for `secret`
-    /// /run/secret-manager/secret-manager.sock]
+    /// Socket of the daemon that is asked [default: /run/sealhost/sealhost.sock, for `secret`
+    /// /run/secret-manager/secret-manager.sock, and for `sas` /run/sas-signer/sas-signer.sock]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// Print the reply as it came; errors as JSON too
@@ -111,6 +115,9 @@ pub(crate) enum Command {
     /// Store, read and hand on the secrets of the secret manager
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Sign and check tokens for Azure, and look after their keys, through the SAS signer
+    #[command(subcommand)]
+    Sas(SasCommand),
     /// Check the audit log
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -140,7 +147,8 @@ pub(crate) fn counter_kind() -> impl TypedValueParser<Value = CounterKind> {
     words([CounterKind::Device, CounterKind::Registry], CounterKind::as_str)
 }
 
-fn words<T: Copy + Send + Sync + 'static, const N: usize>(
+/// The parser of a closed set of words.
+pub(crate) fn words<T: Copy + Send + Sync + 'static, const N: usize>(
     values: [T; N],
     as_str: fn(T) -> &'static str,
 ) -> impl TypedValueParser<Value = T> {

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use wire::sas::SecretText;
 use zeroize::Zeroizing;
 
 use crate::exit::Failure;
@@ -85,6 +86,22 @@ impl Source {
         })
     }
 
+    /// Reads a secret line of text; one line break may end it.
+    pub(crate) fn read_line<const MAX: usize>(
+        &self,
+        what: &str,
+        limit: usize,
+    ) -> Result<SecretText<MAX>, Failure> {
+        let bytes = self.read(what, limit.saturating_add(2))?;
+        let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let text = std::str::from_utf8(line).map_err(|_error| {
+            Failure::usage(format!("{what} from {self} is no text"), "give one line of UTF-8")
+        })?;
+        SecretText::new(Zeroizing::new(text.to_owned()))
+            .map_err(|fault| Failure::usage(format!("{what}: {}", fault.detail), "give less"))
+    }
+
     pub(crate) fn unreadable(&self, error: &io::Error) -> Failure {
         Failure::usage(format!("cannot read {self}: {error}"), "check the path and who may read it")
     }
@@ -114,6 +131,23 @@ mod tests {
     fn input_one_past_limit_is_refused() {
         let Failure::Usage { what, .. } = check(b"abcd", 3).unwrap_err() else { panic!() };
         assert!(what.starts_with("text from ") && what.ends_with("exceeds limit of 3 bytes"));
+    }
+
+    #[test]
+    fn line_at_limit_is_read_without_its_break_and_one_past_it_refused() {
+        let read = |bytes: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            let line = Source::File(file.path().to_owned()).read_line::<3>("text", 3);
+            line.map(|line| line.as_str().to_owned()).ok()
+        };
+        for text in [&b"abc"[..], b"abc\n", b"abc\r\n"] {
+            assert_eq!(read(text).as_deref(), Some("abc"));
+        }
+        for text in [&b"abcd"[..], b"abcd\n", b"ab\xff"] {
+            assert_eq!(read(text), None);
+        }
+        assert_eq!(read(b"a\n\n").as_deref(), Some("a\n"));
     }
 
     #[test]

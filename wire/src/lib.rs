@@ -11,6 +11,7 @@ pub mod context;
 pub mod envelope;
 pub mod limits;
 pub mod name;
+pub mod sas;
 pub mod secrets;
 
 mod cbor;

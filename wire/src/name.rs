@@ -60,6 +60,11 @@ impl KeyName {
         self.0.replace('/', "%2F")
     }
 
+    /// A name that its maker has put together of what was checked.
+    pub(crate) fn from_checked(text: String) -> Self {
+        Self(text.into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

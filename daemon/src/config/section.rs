@@ -150,6 +150,11 @@ impl<'f> Section<'f> {
         Section { prefix, table, known: Vec::new(), faults: self.faults }
     }
 
+    /// What stands before a key in a fault, for tables within this one.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Takes every entry that was not asked for, where the keys are the operator's to choose.
     pub fn entries(&mut self) -> Table {
         std::mem::take(&mut self.table)

@@ -117,7 +117,10 @@ pub fn rules(root: &mut Section<'_>, operations: &'static [Operation]) -> Read<R
     let (mut raw, mut numbers) = (Vec::new(), Vec::new());
     for (index, table) in tables.into_iter().enumerate() {
         let number = index.saturating_add(1);
-        match rule(of_rule(root, number, table)) {
+        let mut section = of_rule(root, number, table);
+        let read = rule(&mut section);
+        section.finish();
+        match read {
             Ok(rule) => {
                 raw.push(rule);
                 numbers.push(number);
@@ -143,13 +146,16 @@ fn of_rule<'f>(root: &'f mut Section<'_>, number: usize, table: Table) -> Sectio
     root.inner(format!("[[rule]] #{number} "), table)
 }
 
-fn rule(mut section: Section<'_>) -> Read<RawRule> {
+/// Reads what every rule has, for a daemon whose rules have keys of their own too.
+///
+/// # Errors
+/// The proof that something is wrong; each fault is noted.
+pub fn rule(section: &mut Section<'_>) -> Read<RawRule> {
     const TEXTS: &str = "a list of texts in quotes";
     let owned = |value: &Value| value::any_text(value).map(str::to_owned);
     let principal = section.table("principal").and_then(principal);
     let keys = section.list("keys", TEXTS, owned);
     let operations = section.list("operations", TEXTS, owned);
-    section.finish();
     Ok(RawRule {
         principal: principal?,
         keys: keys?.unwrap_or_default(),

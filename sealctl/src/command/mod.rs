@@ -18,6 +18,7 @@ pub(crate) mod key;
 pub(crate) mod mac;
 pub(crate) mod provider;
 pub(crate) mod random;
+pub(crate) mod sas;
 pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod sign;
@@ -56,6 +57,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Sign(args) => sign::run(&session()?, &args),
         Command::Random(args) => random::run(&session()?, &args),
         Command::Secret(command) => secret::run(&session_with(Daemon::SecretManager)?, command),
+        Command::Sas(command) => sas::run(&session_with(Daemon::SasSigner)?, command),
         Command::Audit(command) => audit::run(&command, common.json),
         Command::Config(command) => config::run(&command),
         Command::Completions { shell } => {

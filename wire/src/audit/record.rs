@@ -127,6 +127,12 @@ pub struct Record<'a> {
     /// The unit of the service manager that got it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<&'a str>,
+    /// What a signed token is for, decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<&'a str>,
+    /// When a signed token expires, seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -164,6 +170,8 @@ impl<'a> Record<'a> {
             secret_version: None,
             from: None,
             unit: None,
+            resource: None,
+            expires_at: None,
             outcome: None,
             duration_us: None,
             items: None,
@@ -214,6 +222,10 @@ pub struct Entry {
     pub from: Option<String>,
     /// As in [`Record`].
     pub unit: Option<String>,
+    /// As in [`Record`].
+    pub resource: Option<String>,
+    /// As in [`Record`].
+    pub expires_at: Option<u64>,
     /// As in [`Record`].
     pub outcome: Option<Outcome>,
     /// As in [`Record`].
