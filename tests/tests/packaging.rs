@@ -8,27 +8,28 @@ use std::process::Command;
 
 use tests::sealhost::built;
 
-/// Checks the example after a change of its text, in a place that the daemon trusts.
-fn check(change: impl FnOnce(String) -> String) -> (bool, String) {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/sealhost.toml");
+/// Checks the example for a daemon after a change of its text, in a place that the daemon trusts.
+fn check(daemon: &str, change: impl FnOnce(String) -> String) -> (bool, String) {
+    let name = format!("{daemon}.toml");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(&name);
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("sealhost.toml");
+    let file = dir.path().join(name);
     fs::write(&file, change(fs::read_to_string(example).unwrap())).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     let output =
-        Command::new(built("sealhost")).arg("--check").arg("--config").arg(&file).output().unwrap();
+        Command::new(built(daemon)).arg("--check").arg("--config").arg(&file).output().unwrap();
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]
 fn example_configuration_is_accepted_as_it_stands() {
-    let (accepted, said) = check(|text| text);
+    let (accepted, said) = check("sealhost", |text| text);
     assert!(accepted, "{said}");
 }
 
 #[test]
 fn example_configuration_is_accepted_with_every_optional_provider() {
-    let (accepted, said) = check(|text| {
+    let (accepted, said) = check("sealhost", |text| {
         let optional = |line: &str| {
             let words = ["[[provider]]", "[provider.", "name =", "plugin =", "isolation ="];
             let settings = ["module =", "token =", "pin_source =", "SOFTHSM2_CONF ="];
@@ -47,7 +48,39 @@ fn example_configuration_is_accepted_with_every_optional_provider() {
 
 #[test]
 fn example_configuration_with_a_misspelt_key_is_refused() {
-    let (accepted, said) = check(|text| text.replace("fallback_after", "fall_back_after"));
+    let (accepted, said) =
+        check("sealhost", |text| text.replace("fallback_after", "fall_back_after"));
     assert!(!accepted);
     assert!(said.contains("fall_back_after"), "{said}");
+}
+
+#[test]
+fn example_for_the_signer_is_accepted_as_it_stands_and_warns_of_nothing() {
+    let (accepted, said) = check("sas-signer", |text| text);
+    assert!(accepted && said.is_empty(), "{said}");
+}
+
+#[test]
+fn example_for_the_signer_is_accepted_with_every_optional_rule() {
+    let (accepted, said) = check("sas-signer", |text| {
+        let setting = |line: &str| !line.starts_with(' ') && line.contains(" = ");
+        // The rule for the host, in the first comment, is further in and stays one.
+        let lines = text.lines().map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.starts_with("[[rule") || setting(rest) => rest,
+            Some(_) | None => line,
+        });
+        let text = lines.collect::<Vec<_>>().join("\n");
+        assert_eq!(text.matches("\n[[rule]]").count(), 5);
+        text.replace("\"collector\"", "\"daemon\"")
+            .replace("\"gateway\"", "\"daemon\"")
+            .replace("group = \"sas-signer\"", "group = \"daemon\"")
+    });
+    assert!(accepted, "{said}");
+}
+
+#[test]
+fn example_for_the_signer_with_a_misspelt_key_is_refused() {
+    let (accepted, said) = check("sas-signer", |text| text.replace("longest_ttl", "longest_tll"));
+    assert!(!accepted);
+    assert!(said.contains("longest_tll"), "{said}");
 }
