@@ -11,13 +11,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use swtpm_fixtures::Systemd;
+use swtpm_fixtures::{Swtpm, Systemd};
 use tests::sealhost::built;
 
 const LIMIT: Duration = Duration::from_secs(120);
 const UNITS: [&str; 4] =
     ["sealhost.socket", "sealhost.service", "sas-signer.socket", "sas-signer.service"];
-const PROGRAMS: [&str; 4] = ["sealhost", "sas-signer", "sealctl", "libprovider_soft.so"];
+const PROGRAMS: [&str; 6] = [
+    "sealhost",
+    "sas-signer",
+    "sealctl",
+    "libprovider_soft.so",
+    "libprovider_tpm.so",
+    "libprovider_pkcs11.so",
+];
 /// Where the container has the programs and the plugin; its `/usr` is this machine's.
 const PLACE: &str = "/opt/sealhost";
 
@@ -26,7 +33,7 @@ const INSTALL: &str = "\
 trap 'journalctl --no-pager --unit=sealhost.service --unit=sas-signer.service' EXIT
 mkdir -p /etc/sealhost /etc/sysusers.d /opt/sealhost
 cp sealhost.toml sas-signer.toml /etc/sealhost/
-cp bin/* /opt/sealhost/
+mount --bind bin /opt/sealhost
 cp sealhost.conf sas-signer.conf /etc/sysusers.d/
 systemd-sysusers sealhost.conf sas-signer.conf
 systemctl start sealhost.socket sas-signer.socket
@@ -59,6 +66,19 @@ fn host_config() -> String {
     format!("{before}{soft}[selection]{after}\n{rule}\n").replace("/usr/lib/sealhost", PLACE)
 }
 
+/// The example for the host with an emulator for its TPM, and with its HSM.
+fn device_config(swtpm: &Swtpm) -> String {
+    let example = packaged("sealhost.toml");
+    let (before, hsm) = example.split_once("# An HSM, where there is one.").unwrap();
+    let (hsm, after) = hsm.split_once("# Keys in software").unwrap();
+    let hsm: Vec<_> = hsm.lines().skip(1).filter_map(|line| line.strip_prefix("# ")).collect();
+    format!("{before}{}\n#{after}", hsm.join("\n"))
+        .replace("device:/dev/tpmrm0", &swtpm.tcti())
+        .replace("order = [\"tpm\"]", "order = [\"tpm\", \"hsm\"]")
+        .replace("floor = \"hardware\"", "floor = \"emulated\"")
+        .replace("/usr/lib/sealhost", PLACE)
+}
+
 /// A container in which the packages are about to be installed.
 struct Machine {
     systemd: Systemd,
@@ -71,7 +91,10 @@ impl Machine {
         let shared = systemd.shared();
         fs::create_dir(shared.join("bin")).unwrap();
         for program in PROGRAMS {
-            fs::copy(built(program), shared.join("bin").join(program)).unwrap();
+            let (from, to) = (built(program), shared.join("bin").join(program));
+            if fs::hard_link(&from, &to).is_err() {
+                fs::copy(&from, &to).unwrap();
+            }
         }
         fs::write(shared.join("sealhost.toml"), host_config()).unwrap();
         for (file, from) in [
@@ -194,6 +217,52 @@ fn sas_signer_is_started_by_its_socket_and_starts_sealhost_by_its_own() {
     check_confined(&machine.read("status"));
     assert_eq!(machine.read("socket"), "660 root sas-signer\n");
     assert_eq!(machine.read("directories"), "700 sas-signer\n700 sas-signer\n");
+}
+
+#[test]
+fn providers_reach_their_devices_from_within_the_unit() {
+    let mut machine = Machine::new();
+    let swtpm = Swtpm::start().unwrap();
+    fs::write(machine.shared.join("sealhost.toml"), device_config(&swtpm)).unwrap();
+    // The emulator is no device node but a port of this machine.
+    let here = "[Service]\nPrivateNetwork=no\nRestrictAddressFamilies=AF_INET\nIPAddressDeny=\n\
+                LoadCredential=hsm-pin:/etc/sealhost/pin\n";
+    machine.systemd.unit("sealhost.service.d/here.conf", here).unwrap();
+    machine.run(
+        "(umask 077; printf 1234 > /etc/sealhost/pin)
+        tokens=/var/lib/sealhost/tokens
+        echo directories.tokendir=$tokens > /etc/sealhost/softhsm2.conf
+        mkdir -p $tokens
+        export SOFTHSM2_CONF=/etc/sealhost/softhsm2.conf
+        softhsm2-util --init-token --free --label edge --pin 1234 --so-pin 12345678
+        chown -R sealhost:sealhost /var/lib/sealhost
+        for provider in tpm hsm; do
+            $sealctl key create app/$provider --usage seal --provider $provider
+            printf secret-$provider | $sealctl seal app/$provider --out sealed-$provider
+            $sealctl unseal app/$provider --in sealed-$provider --out unsealed-$provider
+        done",
+    );
+    for provider in ["tpm", "hsm"] {
+        assert_eq!(machine.read(&format!("unsealed-{provider}")), format!("secret-{provider}"));
+    }
+}
+
+#[test]
+fn daemons_tell_the_watchdog_that_they_live() {
+    let mut machine = Machine::new();
+    for daemon in ["sealhost", "sas-signer"] {
+        let often = "[Service]\nWatchdogSec=4s\n";
+        machine.systemd.unit(&format!("{daemon}.service.d/often.conf"), often).unwrap();
+    }
+    machine.run(
+        "told() { systemctl show $1 --property=WatchdogTimestampMonotonic --value; }
+        for daemon in sealhost sas-signer; do
+            systemctl start $daemon.service
+            set +x; first=$(told $daemon)
+            until test $(told $daemon) -gt $first; do :; done
+            set -x; test $(systemctl show $daemon --property=NRestarts --value) = 0
+        done",
+    );
 }
 
 /// Runs `systemd-analyze` on the units, with the built programs in place.
