@@ -12,6 +12,7 @@ pub mod harden;
 pub mod http;
 pub mod limit;
 pub mod listener;
+pub mod metrics;
 pub mod notify;
 pub mod peer;
 pub mod process;

@@ -14,6 +14,7 @@ use std::time::Instant;
 use daemon::audit::{AuditError, AuditWriter, Recorded};
 use daemon::clock::Clock;
 use daemon::limit::{Busy, Caller};
+use daemon::metrics::Metrics;
 use daemon::peer::Principal;
 use daemon::rules::{Authorized, Denied, RuleBook, Rules};
 use wire::audit::{Counts, Kind, Outcome, Record};
@@ -21,7 +22,6 @@ use wire::code::Code;
 use wire::secrets::SecretName;
 
 use super::error::ServeError;
-use super::metrics::Metrics;
 use super::ops;
 use super::request::{self, Reply, Request, Unread};
 use crate::chain::Chain;
@@ -81,7 +81,7 @@ impl Manager {
             chain,
             rules: Arc::new(rules),
             audit,
-            metrics: Metrics::new(),
+            metrics: Metrics::new("secret_manager"),
             started_at: clock.now_text(),
             clock,
             first_request,

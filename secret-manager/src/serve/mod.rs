@@ -9,7 +9,6 @@ mod error;
 mod feed;
 mod http;
 mod line;
-mod metrics;
 mod ops;
 mod request;
 pub mod run;
