@@ -23,6 +23,12 @@ pub(crate) struct Measured {
     pub(crate) worker_cpu_us: f64,
 }
 
+/// A daemon in front of the host.
+pub(crate) struct Front {
+    pub(crate) socket: PathBuf,
+    pub(crate) pid: u32,
+}
+
 /// Sends one request again and again over each connection, and checks that each succeeds.
 pub(crate) fn run(
     host: &Sealhost,
@@ -31,6 +37,20 @@ pub(crate) fn run(
     connections: usize,
     time: Duration,
 ) -> Measured {
+    let itself = Front { socket: host.socket(), pid: host.pid() };
+    run_before(host, &itself, target, body, connections, time).0
+}
+
+/// As [`run`], but to a daemon in front of the host; also the CPU time of that daemon for each
+/// request, microseconds.
+pub(crate) fn run_before(
+    host: &Sealhost,
+    front: &Front,
+    target: &str,
+    body: &Value,
+    connections: usize,
+    time: Duration,
+) -> (Measured, f64) {
     let body = body.to_string();
     let request = format!(
         "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
@@ -39,20 +59,21 @@ pub(crate) fn run(
     let request: Arc<[u8]> = request.into_bytes().into();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     // A moment of load that is not counted: caches, first connections.
-    let _warm = runtime.block_on(send_all(host.socket(), &request, connections, time / 8));
-    let (host_before, workers_before) = cpu(host);
+    let _warm = runtime.block_on(send_all(front.socket.clone(), &request, connections, time / 8));
+    let ((host_before, workers_before), front_before) = (cpu(host), cpu_of(front.pid));
     let started = Instant::now();
-    let latencies = runtime.block_on(send_all(host.socket(), &request, connections, time));
+    let latencies = runtime.block_on(send_all(front.socket.clone(), &request, connections, time));
     let elapsed = started.elapsed().as_secs_f64();
-    let (host_after, workers_after) = cpu(host);
+    let ((host_after, workers_after), front_after) = (cpu(host), cpu_of(front.pid));
     let requests = f64::from(u32::try_from(latencies.len()).unwrap());
-    Measured {
+    let measured = Measured {
         per_second: requests / elapsed,
         p50_us: latencies.value_at_quantile(0.5) / 1000,
         p99_us: latencies.value_at_quantile(0.99) / 1000,
         host_cpu_us: (host_after - host_before) * 1e6 / requests,
         worker_cpu_us: (workers_after - workers_before) * 1e6 / requests,
-    }
+    };
+    (measured, (front_after - front_before) * 1e6 / requests)
 }
 
 /// Latencies in nanoseconds.
@@ -120,13 +141,15 @@ fn cpu_of(pid: u32) -> f64 {
     nanoseconds.sum::<f64>() / 1e9
 }
 
+/// Resident memory of a process.
+pub(crate) fn kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 /// Resident memory of the host and its workers.
 pub(crate) fn resident(host: &Sealhost) -> String {
-    let kib = |pid: u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
-    };
     let workers: Vec<_> = host.workers().into_iter().map(kib).collect();
     let host = kib(host.pid());
     let together = host + workers.iter().sum::<u64>();

@@ -13,6 +13,7 @@
 mod bare;
 mod growth;
 mod load;
+mod sas;
 
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ struct Arguments {
     /// Also measure growth: 10,000 keys in the registry, 1,000 objects in the token.
     #[arg(long)]
     growth: bool,
+    /// Only the SAS signer over a host.
+    #[arg(long)]
+    sas: bool,
     /// Only the bare loop on a token, for the bench itself.
     #[arg(long, hide = true)]
     bare_token: Option<std::path::PathBuf>,
@@ -50,6 +54,9 @@ fn main() {
     }
     if cfg!(debug_assertions) {
         println!("not a release build: the figures mean little");
+    }
+    if arguments.sas {
+        return sas::measure(time);
     }
     let swtpm = Swtpm::start().unwrap();
     let hsm = SoftHsm::start("bench", "1234").unwrap();

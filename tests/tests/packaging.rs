@@ -55,3 +55,34 @@ fn example_configuration_with_a_misspelt_key_is_refused() {
     assert!(!accepted);
     assert!(said.contains("fall_back_after"), "{said}");
 }
+
+#[test]
+fn example_for_the_signer_is_accepted_as_it_stands_and_warns_of_nothing() {
+    let (accepted, said) = check("sas-signer", |text| text);
+    assert!(accepted && said.is_empty(), "{said}");
+}
+
+#[test]
+fn example_for_the_signer_is_accepted_with_every_optional_rule() {
+    let (accepted, said) = check("sas-signer", |text| {
+        let setting = |line: &str| !line.starts_with(' ') && line.contains(" = ");
+        // The rule for the host, in the first comment, is further in and stays one.
+        let lines = text.lines().map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.starts_with("[[rule") || setting(rest) => rest,
+            Some(_) | None => line,
+        });
+        let text = lines.collect::<Vec<_>>().join("\n");
+        assert_eq!(text.matches("\n[[rule]]").count(), 5);
+        text.replace("\"collector\"", "\"daemon\"")
+            .replace("\"gateway\"", "\"daemon\"")
+            .replace("group = \"sas-signer\"", "group = \"daemon\"")
+    });
+    assert!(accepted, "{said}");
+}
+
+#[test]
+fn example_for_the_signer_with_a_misspelt_key_is_refused() {
+    let (accepted, said) = check("sas-signer", |text| text.replace("longest_ttl", "longest_tll"));
+    assert!(!accepted);
+    assert!(said.contains("longest_tll"), "{said}");
+}
