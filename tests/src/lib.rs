@@ -9,10 +9,14 @@
     reason = "a harness that cannot go on has failed its test"
 )]
 
+pub mod audit;
 pub mod http;
+mod process;
 pub mod sealhost;
+pub mod secrets;
 pub mod user;
 
 pub use http::{Response, b64};
 pub use sealhost::{Sealhost, Setup};
+pub use secrets::{SecretManager, SecretSetup};
 pub use user::User;

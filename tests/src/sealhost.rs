@@ -3,20 +3,19 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixDatagram;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use swtpm_fixtures::{SoftHsm, Swtpm};
 use tempfile::TempDir;
 
+use crate::audit;
 use crate::http::{self, Response};
+use crate::process::{self, Starting};
 
-/// How long a start may take before the test has failed.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+pub use crate::process::{built, children, signal};
 
 /// The rule of a test that says nothing about rules: its own user may do everything.
 const EVERYTHING: &str =
@@ -231,25 +230,19 @@ impl Sealhost {
     /// What it logged so far, over all its runs.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir().join("log")).unwrap_or_default()
+        process::read(&self.dir().join("log"))
     }
 
     /// The lines of its audit.
     #[must_use]
     pub fn audit(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.audit_path()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        audit::lines(&self.audit_path())
     }
 
     /// The lines of its audit, after `wire`'s verifier has accepted them all.
     #[must_use]
     pub fn verified_audit(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.audit_path()).unwrap();
-        let mut verifier = wire::audit::Verifier::from_start();
-        for line in text.lines() {
-            verifier.feed(line.as_bytes()).unwrap_or_else(|fault| panic!("{fault}: {line}"));
-        }
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        audit::verified(&self.audit_path())
     }
 
     /// The lines of its audit that a request left.
@@ -299,52 +292,22 @@ impl Sealhost {
     /// # Errors
     /// The status with which it ended; its log says why.
     pub fn try_start(&mut self) -> Result<(), ExitStatus> {
-        let (mut child, notify) = self.spawn();
-        let patience = std::time::Instant::now() + START_TIMEOUT;
-        let mut message = [0; 4096];
-        loop {
-            if let Ok(length) = notify.recv(&mut message) {
-                let said = String::from_utf8_lossy(&message[..length]).into_owned();
-                if said.lines().any(|line| line == "READY=1") {
-                    self.child = Some(child);
-                    return Ok(());
-                }
-            }
-            if let Some(status) = child.try_wait().unwrap() {
-                return Err(status);
-            }
-            assert!(std::time::Instant::now() < patience, "not ready in time:\n{}", self.log());
-        }
+        let child = self.spawn().until_ready()?;
+        self.child = Some(child);
+        Ok(())
     }
 
     /// Starts it and kills it after a while, wherever it then is.
     pub fn start_and_kill(&mut self, after: Duration) {
-        let (mut child, _notify) = self.spawn();
+        let mut child = self.spawn().child;
         std::thread::sleep(after);
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    fn spawn(&self) -> (Child, UnixDatagram) {
+    fn spawn(&self) -> Starting {
         assert!(self.child.is_none(), "it is running already");
-        let notify_path = self.dir().join("notify.sock");
-        let _absent_at_first = fs::remove_file(&notify_path);
-        let notify = UnixDatagram::bind(&notify_path).unwrap();
-        notify.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        let log =
-            fs::File::options().create(true).append(true).open(self.dir().join("log")).unwrap();
-        let child = Command::new(built("sealhost"))
-            .arg("--config")
-            .arg(self.config_path())
-            .args(["--log", "debug"])
-            .env("NOTIFY_SOCKET", &notify_path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        (child, notify)
+        Starting::new("sealhost", self.dir(), &[])
     }
 
     /// Asks it to stop, and waits for its end.
@@ -422,11 +385,7 @@ impl Sealhost {
     /// Asks again and again, with a bound, until something holds.
     #[track_caller]
     pub fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let patience = std::time::Instant::now() + START_TIMEOUT;
-        while !holds(self) {
-            assert!(std::time::Instant::now() < patience, "{what} did not happen:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        process::wait_until(what, &self.dir().join("log"), || holds(self));
     }
 
     fn write_config(&self) {
@@ -450,57 +409,6 @@ impl Sealhost {
 
 impl Drop for Sealhost {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _gone_already = child.kill();
-            let _gone_already = child.wait();
-        }
-        if std::thread::panicking() {
-            let log = self.log();
-            let tail: Vec<_> = log.lines().rev().take(40).collect();
-            let tail: Vec<_> = tail.into_iter().rev().collect();
-            let _nobody_listens = writeln_stderr(&tail.join("\n"));
-        }
+        process::end(self.child.take(), &self.dir().join("log"));
     }
-}
-
-fn writeln_stderr(text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    writeln!(std::io::stderr(), "--- end of the daemon's log\n{text}\n---")
-}
-
-/// The children of a process that a test started, whichever thread of it made them.
-#[must_use]
-pub fn children(pid: u32) -> Vec<u32> {
-    let children = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flat_map(|task| {
-        fs::read_to_string(task.unwrap().path().join("children"))
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    });
-    children.map(|child| child.parse().unwrap()).collect()
-}
-
-/// Sends a signal by name to a process that a test started.
-pub fn signal(pid: u32, name: &str) {
-    let signal = match name {
-        "TERM" => rustix::process::Signal::TERM,
-        "KILL" => rustix::process::Signal::KILL,
-        "HUP" => rustix::process::Signal::HUP,
-        "STOP" => rustix::process::Signal::STOP,
-        "CONT" => rustix::process::Signal::CONT,
-        other => panic!("no signal {other}"),
-    };
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, signal).unwrap();
-}
-
-/// A file that `cargo build --workspace` makes.
-#[must_use]
-pub fn built(name: &str) -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    // A test is one directory below the binaries, a bench beside them.
-    let mut directories = program.ancestors().skip(1).take(2).map(|directory| directory.join(name));
-    let found = directories.find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("{name} is missing; run: cargo build --workspace"))
 }
