@@ -14,6 +14,7 @@ pub mod http;
 mod process;
 pub mod sealhost;
 pub mod secrets;
+pub mod traces;
 pub mod user;
 
 pub use http::{Response, b64};
