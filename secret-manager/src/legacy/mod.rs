@@ -1,4 +1,4 @@
-//! The JSON files of edge-secrets, in both directions (`docs/secrets.md` section 7).
+//! The JSON files of edge-secrets, in both directions (`docs/secrets.md` section 10).
 //!
 //! `{name:{version:{Name,Version,Value,ActivationDate,ExpirationDate}}}`, fields in any order,
 //! values as text. What edge-secrets sealed itself has to be opened by whoever calls this.
