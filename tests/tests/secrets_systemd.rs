@@ -76,7 +76,7 @@ fn host_config(shared: &Path) -> String {
          [[provider]]\nname = \"soft\"\nplugin = \"{}\"\nisolation = \"in-process\"\n\
          [[rule]]\nprincipal = {{ uid = 0 }}\nkeys = [\"**\"]\noperations = [\"*\"]\n\
          [[rule]]\nprincipal = {{ user = \"secret-manager\" }}\nkeys = [\"secret-manager/*\"]\n\
-         operations = [\"seal\", \"unseal\"]\n",
+         operations = [\"seal\", \"unseal\", \"create_counter\", \"read_counter\", \"increment_counter\"]\n",
         shared.display(),
         plugin.display(),
     )
