@@ -13,6 +13,7 @@
 mod bare;
 mod growth;
 mod load;
+mod secrets;
 
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ struct Arguments {
     /// Also measure growth: 10,000 keys in the registry, 1,000 objects in the token.
     #[arg(long)]
     growth: bool,
+    /// Only the secret manager: from memory and from a sealed file, 10,000 secrets in it.
+    #[arg(long)]
+    secrets: bool,
     /// Only the bare loop on a token, for the bench itself.
     #[arg(long, hide = true)]
     bare_token: Option<std::path::PathBuf>,
@@ -50,6 +54,11 @@ fn main() {
     }
     if cfg!(debug_assertions) {
         println!("not a release build: the figures mean little");
+    }
+    if arguments.secrets {
+        secrets::measure(time);
+        println!("{}", load::machine());
+        return;
     }
     let swtpm = Swtpm::start().unwrap();
     let hsm = SoftHsm::start("bench", "1234").unwrap();
@@ -105,13 +114,14 @@ fn row(
     let (key, body) = request(host, provider, operation);
     let target = format!("/v1/keys/{key}/{operation}");
     let measured = load::run(host, &target, &body, connections, time);
+    let host_cpu_us = measured.cpu_us.first().copied().unwrap_or_default();
     println!(
         "| {provider} | {operation} | {connections} | {:.0} | {} | {} | {:.1} | {:.1} | {:.0} % |",
         measured.per_second,
         measured.p50_us,
         measured.p99_us,
-        measured.host_cpu_us,
-        measured.worker_cpu_us,
+        host_cpu_us,
+        measured.cpu_us.iter().sum::<f64>() - host_cpu_us,
         100.0 * measured.per_second / bare,
     );
 }

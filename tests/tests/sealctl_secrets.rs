@@ -205,7 +205,7 @@ fn program_reads_a_secret_from_a_descriptor() {
         &[VALUE, VALUE].concat(),
     );
     // Neither arguments nor environment have the value.
-    let look = "tr '\\0' '\\n' < /proc/$$/environ | grep -c horse; tr '\\0' '\\n' < /proc/$$/cmdline | grep -c staple";
+    let look = "tr '\\0' '\\n' < /proc/$$/environ | grep -c [h]orse; tr '\\0' '\\n' < /proc/$$/cmdline | grep -c [s]taple";
     check_run(manager, &["--fd", "DB=web/db", "--fd", "T=text"], look, 1, b"0\n0\n");
 }
 
