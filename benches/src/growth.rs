@@ -35,7 +35,7 @@ pub(crate) fn measure(host: &Sealhost, hsm: &SoftHsm, time: Duration) {
     let mac = json!({"message": b64([7; 64])});
     let figure = |bare: f64, target: &str, body: &Value| {
         let measured = load::run(host, target, body, CONNECTIONS, time);
-        let cpu_us = measured.host_cpu_us + measured.worker_cpu_us;
+        let cpu_us = measured.cpu_us.iter().sum();
         Figure { host: measured.per_second, cpu_us, bare }
     };
     let soft = || figure(bare::software(time), "/v1/keys/soft-seal/seal", &seal);

@@ -1,7 +1,7 @@
 //! Load over the socket: so many connections, each with one request under way.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,19 +17,29 @@ pub(crate) struct Measured {
     pub(crate) per_second: f64,
     pub(crate) p50_us: u64,
     pub(crate) p99_us: u64,
-    /// CPU time of the host for each request.
-    pub(crate) host_cpu_us: f64,
-    /// CPU time of all workers for each request.
-    pub(crate) worker_cpu_us: f64,
+    /// CPU time of each process for each request, in the order in which they were named.
+    pub(crate) cpu_us: Vec<f64>,
 }
 
-/// A daemon in front of the host.
-pub(crate) struct Front {
-    pub(crate) socket: PathBuf,
-    pub(crate) pid: u32,
+/// A request as it goes over the socket.
+pub(crate) struct Request(Arc<[u8]>);
+
+impl Request {
+    pub(crate) fn get(target: &str) -> Self {
+        Self(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes().into())
+    }
+
+    pub(crate) fn post(target: &str, body: &Value) -> Self {
+        let body = body.to_string();
+        let length = body.len();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+        );
+        Self((head + &body).into_bytes().into())
+    }
 }
 
-/// Sends one request again and again over each connection, and checks that each succeeds.
+/// Loads a host: its CPU time first, then that of each worker.
 pub(crate) fn run(
     host: &Sealhost,
     target: &str,
@@ -37,55 +47,45 @@ pub(crate) fn run(
     connections: usize,
     time: Duration,
 ) -> Measured {
-    let itself = Front { socket: host.socket(), pid: host.pid() };
-    run_before(host, &itself, target, body, connections, time).0
+    let pids = [vec![host.pid()], host.workers()].concat();
+    run_on(&host.socket(), &pids, &Request::post(target, body), connections, time)
 }
 
-/// As [`run`], but to a daemon in front of the host; also the CPU time of that daemon for each
-/// request, microseconds.
-pub(crate) fn run_before(
-    host: &Sealhost,
-    front: &Front,
-    target: &str,
-    body: &Value,
+/// Sends one request again and again over each connection, and checks that each succeeds.
+pub(crate) fn run_on(
+    socket: &Path,
+    pids: &[u32],
+    Request(request): &Request,
     connections: usize,
     time: Duration,
-) -> (Measured, f64) {
-    let body = body.to_string();
-    let request = format!(
-        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let request: Arc<[u8]> = request.into_bytes().into();
+) -> Measured {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     // A moment of load that is not counted: caches, first connections.
-    let _warm = runtime.block_on(send_all(front.socket.clone(), &request, connections, time / 8));
-    let ((host_before, workers_before), front_before) = (cpu(host), cpu_of(front.pid));
+    let _warm = runtime.block_on(send_all(socket, request, connections, time / 8));
+    let before: Vec<_> = pids.iter().copied().map(cpu_of).collect();
     let started = Instant::now();
-    let latencies = runtime.block_on(send_all(front.socket.clone(), &request, connections, time));
+    let latencies = runtime.block_on(send_all(socket, request, connections, time));
     let elapsed = started.elapsed().as_secs_f64();
-    let ((host_after, workers_after), front_after) = (cpu(host), cpu_of(front.pid));
     let requests = f64::from(u32::try_from(latencies.len()).unwrap());
-    let measured = Measured {
+    let spent = |(pid, before): (&u32, f64)| (cpu_of(*pid) - before) * 1e6 / requests;
+    Measured {
         per_second: requests / elapsed,
         p50_us: latencies.value_at_quantile(0.5) / 1000,
         p99_us: latencies.value_at_quantile(0.99) / 1000,
-        host_cpu_us: (host_after - host_before) * 1e6 / requests,
-        worker_cpu_us: (workers_after - workers_before) * 1e6 / requests,
-    };
-    (measured, (front_after - front_before) * 1e6 / requests)
+        cpu_us: pids.iter().zip(before).map(spent).collect(),
+    }
 }
 
 /// Latencies in nanoseconds.
 async fn send_all(
-    socket: PathBuf,
+    socket: &Path,
     request: &Arc<[u8]>,
     connections: usize,
     time: Duration,
 ) -> Histogram<u64> {
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..connections)
-        .map(|_| tokio::spawn(send(socket.clone(), Arc::clone(request), Arc::clone(&stop))))
+        .map(|_| tokio::spawn(send(socket.to_owned(), Arc::clone(request), Arc::clone(&stop))))
         .collect();
     tokio::time::sleep(time).await;
     stop.store(true, Ordering::Relaxed);
@@ -125,11 +125,6 @@ fn is_complete(reply: &[u8]) -> bool {
     length.is_some_and(|length| reply.len() >= end + 4 + length)
 }
 
-/// CPU seconds of the host and of its workers so far.
-fn cpu(host: &Sealhost) -> (f64, f64) {
-    (cpu_of(host.pid()), host.workers().into_iter().map(cpu_of).sum())
-}
-
 /// On-CPU time of all threads, by the scheduler's accounting in nanoseconds.
 fn cpu_of(pid: u32) -> f64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
@@ -142,7 +137,7 @@ fn cpu_of(pid: u32) -> f64 {
 }
 
 /// Resident memory of a process.
-pub(crate) fn kib(pid: u32) -> u64 {
+pub(crate) fn resident_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -150,8 +145,8 @@ pub(crate) fn kib(pid: u32) -> u64 {
 
 /// Resident memory of the host and its workers.
 pub(crate) fn resident(host: &Sealhost) -> String {
-    let workers: Vec<_> = host.workers().into_iter().map(kib).collect();
-    let host = kib(host.pid());
+    let workers: Vec<_> = host.workers().into_iter().map(resident_kib).collect();
+    let host = resident_kib(host.pid());
     let together = host + workers.iter().sum::<u64>();
     format!("host {host} KiB, workers {workers:?} KiB, together {} MiB", together / 1024)
 }

@@ -88,7 +88,11 @@ pub(crate) fn measure(time: Duration) {
             row(&host, &signer, provider, connections, time);
         }
     }
-    println!("\nresident: signer {} KiB, {}", load::kib(signer.child.id()), load::resident(&host));
+    println!(
+        "\nresident: signer {} KiB, {}",
+        load::resident_kib(signer.child.id()),
+        load::resident(&host)
+    );
     println!("{}", load::machine());
 }
 
@@ -98,21 +102,26 @@ fn row(host: &Sealhost, signer: &Signer, provider: &str, connections: usize, tim
     let mac = load::run(host, &format!("/v1/keys/{provider}/mac"), &mac, connections, time);
     println!(
         "| {provider} | none, mac of the host | {connections} | {:.0} | {} | {} | | {:.1} | {:.1} | |",
-        mac.per_second, mac.p50_us, mac.p99_us, mac.host_cpu_us, mac.worker_cpu_us,
+        mac.per_second,
+        mac.p50_us,
+        mac.p99_us,
+        mac.cpu_us.iter().take(1).sum::<f64>(),
+        mac.cpu_us.iter().skip(1).sum::<f64>(),
     );
     let resource = json!({"profile": "iot-hub-device", "hub": "h.net", "device": "d"});
     for (what, fresh) in [("cached", false), ("signed anew", true)] {
         let body = json!({"resource": resource, "key": provider, "fresh": fresh});
-        let front = load::Front { socket: signer.socket(), pid: signer.child.id() };
-        let (token, signer_cpu_us) =
-            load::run_before(host, &front, "/v1/tokens", &body, connections, time);
+        let pids = [vec![signer.child.id(), host.pid()], host.workers()].concat();
+        let request = load::Request::post("/v1/tokens", &body);
+        let token = load::run_on(&signer.socket(), &pids, &request, connections, time);
         println!(
-            "| {provider} | {what} | {connections} | {:.0} | {} | {} | {signer_cpu_us:.1} | {:.1} | {:.1} | {:.0} % |",
+            "| {provider} | {what} | {connections} | {:.0} | {} | {} | {:.1} | {:.1} | {:.1} | {:.0} % |",
             token.per_second,
             token.p50_us,
             token.p99_us,
-            token.host_cpu_us,
-            token.worker_cpu_us,
+            token.cpu_us.iter().take(1).sum::<f64>(),
+            token.cpu_us.iter().skip(1).take(1).sum::<f64>(),
+            token.cpu_us.iter().skip(2).sum::<f64>(),
             100.0 * token.per_second / mac.per_second,
         );
     }

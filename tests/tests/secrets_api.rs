@@ -1,10 +1,6 @@
 //! Secrets through the socket of the real daemon, over the real host: stored, read, found by date,
 //! listed, erased.
-#![expect(
-    clippy::tests_outside_test_module,
-    clippy::unwrap_used,
-    reason = "integration tests, and what they share"
-)]
+#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
 
 use serde_json::{Value, json};
 use swtpm_fixtures::Swtpm;

@@ -33,7 +33,9 @@ impl Booted {
             systemd.see(&built(program));
         }
         write(&shared.join("value"), VALUE);
-        write(&shared.join("users.conf"), packaged("sysusers.d/sealhost.conf").as_bytes());
+        let users =
+            packaged("sysusers.d/sealhost.conf") + &packaged("sysusers.d/secret-manager.conf");
+        write(&shared.join("users.conf"), users.as_bytes());
         write(&shared.join("sealhost.toml"), host_config(&shared).as_bytes());
         write(&shared.join("secret-manager.toml"), packaged("secret-manager.toml").as_bytes());
         units(&mut systemd, &shared);
@@ -76,7 +78,7 @@ fn host_config(shared: &Path) -> String {
          [[provider]]\nname = \"soft\"\nplugin = \"{}\"\nisolation = \"in-process\"\n\
          [[rule]]\nprincipal = {{ uid = 0 }}\nkeys = [\"**\"]\noperations = [\"*\"]\n\
          [[rule]]\nprincipal = {{ user = \"secret-manager\" }}\nkeys = [\"secret-manager/*\"]\n\
-         operations = [\"seal\", \"unseal\"]\n",
+         operations = [\"seal\", \"unseal\", \"create_counter\", \"read_counter\", \"increment_counter\"]\n",
         shared.display(),
         plugin.display(),
     )
