@@ -177,6 +177,12 @@ pub enum GetError {
     /// It changed as often as it was looked at.
     #[error("the secret is being changed")]
     Busy,
+    /// With those before it, it is more than may be asked for at once.
+    #[error("values together exceed limit of {limit} bytes; ask for this one in another request")]
+    TooMuch {
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// It is not stored, and the source cannot be asked.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -240,6 +246,7 @@ impl GetError {
             Self::NotFound => Code::NotFound,
             Self::Altered => Code::Integrity,
             Self::Busy => Code::Busy,
+            Self::TooMuch { .. } => Code::TooLarge,
             Self::Source(SourceError::Silent { .. } | SourceError::Malformed { .. }) => {
                 Code::Unavailable
             }

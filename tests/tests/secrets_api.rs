@@ -187,6 +187,24 @@ fn batch_of_256_is_answered_and_of_257_too_large() {
 }
 
 #[test]
+fn batch_of_four_mebibytes_is_answered_and_what_is_past_them_too_large() {
+    let Both { manager, .. } = &start(SecretSetup::file());
+    manager.store("large", vec![7; 1 << 20]);
+    manager.store("one", "x");
+    let ask = |names: &[&str]| {
+        let items: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
+        manager.post("/v1/batch", json!({"items": items})).ok()["items"].clone()
+    };
+    let at = ask(&["large", "large", "large", "large"]);
+    assert!(at.as_array().unwrap().iter().all(|item| bytes(&item["value"]).len() == 1 << 20));
+    let past = ask(&["large", "large", "large", "large", "one", "none"]);
+    assert_eq!(bytes(&past[3]["value"]).len(), 1 << 20);
+    for item in [&past[4], &past[5]] {
+        assert_eq!(item["error"]["code"], "too_large");
+    }
+}
+
+#[test]
 fn status_tells_stores_and_their_keys() {
     let Both { manager, .. } = &start(SecretSetup::cached());
     manager.store("a", "x");

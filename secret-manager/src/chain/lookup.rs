@@ -24,10 +24,15 @@ pub(super) async fn get_many(
     inner: &Arc<Inner>,
     queries: &[Query],
     freshness: Freshness,
+    most_bytes: usize,
 ) -> Vec<Result<Got, GetError>> {
+    let mut room = Room { most_bytes, left: Some(most_bytes) };
     let mut found = Vec::with_capacity(queries.len());
     for query in queries {
-        found.push(inner.look_up(query, freshness).await);
+        found.push(match room.left {
+            Some(_) => room.admit(inner.look_up(query, freshness).await),
+            None => Err(room.refusal()),
+        });
     }
     // What the source did not have among all versions of a name is asked for once more by version.
     for _round in 0..2 {
@@ -44,7 +49,7 @@ pub(super) async fn get_many(
             let Err(Miss::Ask(ask)) = found else { continue };
             let landed = landed.next().unwrap_or(Err(GetError::Busy));
             *found = match landed {
-                Ok(secrets) => inner.settle(query, ask, &secrets).await,
+                Ok(secrets) => room.admit(inner.settle(query, ask, &secrets).await),
                 Err(error) => Err(Miss::Final(error)),
             };
         }
@@ -56,6 +61,26 @@ pub(super) async fn get_many(
         })
     });
     settled.collect()
+}
+
+/// How many bytes of values may still come together; none once a value did not fit.
+struct Room {
+    most_bytes: usize,
+    left: Option<usize>,
+}
+
+impl Room {
+    /// Drops a value that does not fit, so that several are never in memory past the bound.
+    fn admit(&mut self, found: Result<Got, Miss>) -> Result<Got, Miss> {
+        let got = found?;
+        let bytes = got.secret.value.as_bytes().len();
+        self.left = self.left.and_then(|left| left.checked_sub(bytes));
+        if self.left.is_some() { Ok(got) } else { Err(self.refusal()) }
+    }
+
+    const fn refusal(&self) -> Miss {
+        Miss::Final(GetError::TooMuch { limit: self.most_bytes })
+    }
 }
 
 impl Inner {

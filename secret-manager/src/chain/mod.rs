@@ -164,7 +164,23 @@ impl Chain {
         queries: &[Query],
         freshness: Freshness,
     ) -> Vec<Result<Got, GetError>> {
-        lookup::get_many(&self.inner, queries, freshness).await
+        self.get_many_within(queries, freshness, usize::MAX).await
+    }
+
+    /// As [`Chain::get_many`], but never holds values of more than so many bytes together.
+    ///
+    /// # Limits
+    /// `most_bytes`; from the first value on that does not fit, each is [`GetError::TooMuch`].
+    ///
+    /// # Errors
+    /// Each: [`GetError`].
+    pub async fn get_many_within(
+        &self,
+        queries: &[Query],
+        freshness: Freshness,
+        most_bytes: usize,
+    ) -> Vec<Result<Got, GetError>> {
+        lookup::get_many(&self.inner, queries, freshness, most_bytes).await
     }
 
     /// The versions of a name, the preferred first; from the base alone.

@@ -62,7 +62,9 @@ impl ServeError {
             Self::Decode(fault) => fault.detail.clone(),
             Self::Denied(_) | Self::Busy(_) | Self::NotFound(_) => self.to_string(),
             Self::Put(PutError::Invalid(fault)) => fault.detail.clone(),
-            Self::Get(GetError::NotFound | GetError::Altered | GetError::Busy) => self.to_string(),
+            Self::Get(
+                GetError::NotFound | GetError::Altered | GetError::Busy | GetError::TooMuch { .. },
+            ) => self.to_string(),
             Self::Get(GetError::Source(_)) => {
                 "it is not stored, and its source does not answer; see the log".into()
             }

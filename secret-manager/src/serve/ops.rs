@@ -22,6 +22,9 @@ use crate::error::GetError;
 use crate::legacy::{self, ExportFault};
 use crate::secret::{Draft, Metadata, Query, Value};
 
+/// Most bytes of values in the reply to a batch, so that one request cannot fill the memory.
+const BATCH_VALUES_MAX_BYTES: usize = wire::limits::BODY_MAX_BYTES;
+
 /// Does what the request says.
 pub(super) async fn perform(
     manager: &Arc<Manager>,
@@ -210,7 +213,8 @@ async fn batch(
         .map(|(item, _)| query(item, now.date))
         .collect();
     let freshness = freshness(request.force.unwrap_or_default());
-    let mut found = manager.chain.get_many(&queries, freshness).await.into_iter();
+    let found = manager.chain.get_many_within(&queries, freshness, BATCH_VALUES_MAX_BYTES);
+    let mut found = found.await.into_iter();
     let mut failed = 0_u32;
     let mut items = Vec::with_capacity(allowed.len());
     for allowed in allowed {
