@@ -271,3 +271,15 @@ fn reply_is_for_no_cache_and_has_the_id_of_the_audit() {
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     assert_eq!(manager.audit_of(reply.id()).len(), 1);
 }
+
+#[test]
+fn export_of_four_mebibytes_is_answered_and_past_them_too_large() {
+    let Both { manager, .. } = &start(SecretSetup::file());
+    for number in 0..4 {
+        manager.store(&format!("big%2F{number}"), "x".repeat(1 << 20));
+    }
+    assert_eq!(manager.get("/v1/export").status, 200);
+    manager.store("small", "x");
+    manager.get("/v1/export").problem(413, "too_large");
+    assert_eq!(manager.get("/v1/export?prefix=small").status, 200);
+}

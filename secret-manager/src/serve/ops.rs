@@ -22,8 +22,8 @@ use crate::error::GetError;
 use crate::legacy::{self, ExportFault};
 use crate::secret::{Draft, Metadata, Query, Value};
 
-/// Most bytes of values in the reply to a batch, so that one request cannot fill the memory.
-const BATCH_VALUES_MAX_BYTES: usize = wire::limits::BODY_MAX_BYTES;
+/// Most bytes of values in one reply, of a batch or an export, so that no request fills the memory.
+const VALUES_MAX_BYTES: usize = wire::limits::BODY_MAX_BYTES;
 
 /// Does what the request says.
 pub(super) async fn perform(
@@ -144,7 +144,8 @@ async fn export(
     let queries: Vec<_> = allowed.map(query).collect();
     used.items = Some(Counts { total: count(queries.len()), failed: 0 });
     let mut secrets = Vec::with_capacity(queries.len());
-    for found in manager.chain.get_many(&queries, Freshness::Stored).await {
+    let found = manager.chain.get_many_within(&queries, Freshness::Stored, VALUES_MAX_BYTES);
+    for found in found.await {
         secrets.push(found?.secret);
     }
     legacy::export(&secrets).map_err(|fault| match fault {
@@ -213,7 +214,7 @@ async fn batch(
         .map(|(item, _)| query(item, now.date))
         .collect();
     let freshness = freshness(request.force.unwrap_or_default());
-    let found = manager.chain.get_many_within(&queries, freshness, BATCH_VALUES_MAX_BYTES);
+    let found = manager.chain.get_many_within(&queries, freshness, VALUES_MAX_BYTES);
     let mut found = found.await.into_iter();
     let mut failed = 0_u32;
     let mut items = Vec::with_capacity(allowed.len());
