@@ -6,6 +6,8 @@
     reason = "integration tests, and what they share"
 )]
 
+// What the cloud speaks.
+use rumqttc as _;
 use serde_json::{Value, json};
 use swtpm_fixtures::Mosquitto;
 use swtpm_fixtures::mosquitto::Demands;
