@@ -125,15 +125,17 @@ fn is_complete(reply: &[u8]) -> bool {
     length.is_some_and(|length| reply.len() >= end + 4 + length)
 }
 
-/// On-CPU time of all threads, by the scheduler's accounting in nanoseconds.
+/// Clock ticks a second in `/proc`; the kernel's ABI fixes it (sysconf(3), `_SC_CLK_TCK`).
+const TICKS: f64 = 100.0;
+
+/// CPU seconds of a process so far, of threads that have ended too.
 fn cpu_of(pid: u32) -> f64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let nanoseconds = tasks.map(|task| {
-        let path = task.unwrap().path().join("schedstat");
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.split(' ').next().and_then(|first| first.parse::<f64>().ok()).unwrap_or(0.0)
-    });
-    nanoseconds.sum::<f64>() / 1e9
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The program's name, in parentheses, may hold blanks. User and system time are the 14th and
+    // 15th field of all, proc(5).
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks.map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / TICKS
 }
 
 /// Resident memory of a process.
