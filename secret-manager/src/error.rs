@@ -121,7 +121,9 @@ pub enum OpenError {
         counter: String,
     },
     /// The host cannot be asked, or refuses.
-    #[error("store {path} cannot be verified: {reason}; see that the host serves its key")]
+    #[error(
+        "store {path} cannot be verified: {reason}; see that the host serves its key; it is made once: sealctl key create KEY --usage seal"
+    )]
     Seal {
         /// The file.
         path: PathBuf,

@@ -49,6 +49,19 @@ fn restart_keeps_secrets_dates_and_tombstones() {
 }
 
 #[test]
+fn first_start_without_the_key_of_the_host_leaves_nothing_behind() {
+    let host = Setup::soft().start();
+    let store = "[[store]]\ntype = \"file\"\nkey = \"later\"\ncounter = \"later\"\n";
+    let mut manager = SecretSetup::of(store).prepare(&host);
+    check(&mut manager, &[], &["cannot be verified", "sealctl key create"]);
+    host.create("later", "seal", "soft");
+    manager.start();
+    manager.store("a", "alpha");
+    manager.restart();
+    assert_eq!(manager.value("a"), b"alpha");
+}
+
+#[test]
 fn host_away_is_unavailable_and_back_is_served() {
     let (manager, mut host) = start(SecretSetup::cached());
     let sealed = SecretSetup::file().start(&host);

@@ -62,6 +62,11 @@ struct Opening {
 impl Opening {
     /// Begins the state of a file that was just made.
     async fn begin(self) -> Result<Inner, OpenError> {
+        let id = Id::draw().ok_or(StoreError::Bug("no randomness"))?;
+        let index = Index::default();
+        // A counter without a state is a store that was taken away, so that none is made unless
+        // the host seals.
+        let _it_seals = self.seal_state(&id, 0, &index).await?;
         let number = match &self.options.counter {
             None => 0,
             Some(counter) => match counter.read().await.map_err(|it| self.counter_error(it))? {
@@ -76,8 +81,6 @@ impl Opening {
                 },
             },
         };
-        let id = Id::draw().ok_or(StoreError::Bug("no randomness"))?;
-        let index = Index::default();
         let state = self.write_state(id, number, &index, &[]).await?;
         Ok(self.finish(&state, index, Progress { state: number, counted: Counted::Yes }))
     }
@@ -166,16 +169,25 @@ impl Opening {
         index: &Index<Stored, Buried>,
         edits: &[Edit],
     ) -> Result<State, OpenError> {
+        let state = self.seal_state(&id, number, index).await?;
+        self.db().commit(edits, &state).map_err(|error| unreadable(&self.options.path, &error))?;
+        Ok(state)
+    }
+
+    async fn seal_state(
+        &self,
+        id: &Id,
+        number: u64,
+        index: &Index<Stored, Buried>,
+    ) -> Result<State, OpenError> {
         let clock = self.options.clock.latest_on_record();
-        let item = state_item(&id, number, clock, &digest_of(index))?;
+        let item = state_item(id, number, clock, &digest_of(index))?;
         let sealed = self.options.sealer.seal(vec![item]).await;
         let sealed =
             sealed.map_err(|reason| OpenError::Seal { path: self.options.path.clone(), reason })?;
         let sealed = sealed.into_iter().next();
         let seal = sealed.ok_or(StoreError::Bug("the state was not sealed"))?.text;
-        let state = State { id, number, clock, seal };
-        self.db().commit(edits, &state).map_err(|error| unreadable(&self.options.path, &error))?;
-        Ok(state)
+        Ok(State { id: *id, number, clock, seal })
     }
 
     fn finish(self, state: &State, index: Index<Stored, Buried>, progress: Progress) -> Inner {
