@@ -18,8 +18,11 @@ use crate::{Error, Result};
 
 const PROGRAM: &str = "/usr/bin/systemd-nspawn";
 const PACKAGE: &str = "systemd-container";
-/// Runs its arguments, which die with it, and writes how they ended.
-const RUN: &str = r#"status=$1; shift; setpriv --pdeathsig KILL "$@"; echo $? >"$status""#;
+/// Runs its arguments, and writes how they ended. They die with it, and so does all that they
+/// started: a container's first process outlives the program that made the container, but not
+/// the process namespace around both.
+const RUN: &str = "status=$1; shift; setpriv --pdeathsig KILL unshare --pid --fork --kill-child \
+                   --mount-proc \"$@\"; echo $? >\"$status\"";
 const STATUS: &str = "status";
 const INIT: &str = "/usr/lib/systemd/systemd";
 
