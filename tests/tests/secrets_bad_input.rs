@@ -210,11 +210,26 @@ fn raw_and_wait(manager: &SecretManager, bytes: &str) -> Response {
     raw(&manager.socket(), bytes.as_bytes()).unwrap()
 }
 
+/// A connection that has its place, as an answer on it shows, and keeps it. Connections that are
+/// just ending may still have theirs.
+fn admitted(manager: &SecretManager) -> UnixStream {
+    let mut held = None;
+    manager.wait_until("a place", |manager| {
+        let mut stream = UnixStream::connect(manager.socket()).unwrap();
+        stream.write_all(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut begins = [0; 12];
+        stream.read_exact(&mut begins).unwrap();
+        let is_admitted = &begins == b"HTTP/1.1 200";
+        held = is_admitted.then_some(stream);
+        is_admitted
+    });
+    held.unwrap()
+}
+
 #[test]
 fn caller_past_its_connections_is_busy() {
     let Both { manager, .. } = &start("[limits]\nconnections_per_uid = 2\n");
-    let held: Vec<_> = (0..2).map(|_| UnixStream::connect(manager.socket()).unwrap()).collect();
-    manager.wait_until("the refusal", |manager| manager.get("/v1/status").status == 429);
+    let held: Vec<_> = (0..2).map(|_| admitted(manager)).collect();
     let problem = manager.get("/v1/status").problem(429, "busy");
     assert_eq!(problem["retryable"], Value::Bool(true));
     drop(held);
