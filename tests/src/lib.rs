@@ -10,6 +10,7 @@
 )]
 
 pub mod audit;
+mod dice;
 pub mod http;
 mod process;
 pub mod sealhost;
@@ -17,6 +18,7 @@ pub mod secrets;
 pub mod traces;
 pub mod user;
 
+pub use dice::Dice;
 pub use http::{Response, b64};
 pub use sealhost::{Sealhost, Setup};
 pub use secrets::{SecretManager, SecretSetup};

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use swtpm_fixtures::{CommandCounter, SoftHsm, Swtpm};
-use tests::{Response, Sealhost, Setup, b64, http};
+use tests::{Dice, Response, Sealhost, Setup, b64, http};
 use wire::audit::{Kind, Verifier};
 
 /// Clients at work at a time, each on keys of its own.
@@ -27,35 +27,6 @@ const KEYS_MAX: usize = 5;
 /// Objects that the provider keeps for itself: its identity marker and its internal key. Objects
 /// are counted by their files, so that what a module killed in the middle leaves counts too.
 const OWN_OBJECTS: usize = 2;
-
-/// Marsaglia's xorshift: all that is needed, and the same on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Self {
-        let mut seed = [0; 8];
-        aws_lc_rs::rand::fill(&mut seed).unwrap();
-        let seed = u64::from_le_bytes(seed) | 1;
-        println!("seed {seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(limit).unwrap()).unwrap()
-    }
-
-    fn split(&mut self) -> Self {
-        self.below(2);
-        Self(self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    fn millis(&mut self, limit: usize) -> Duration {
-        Duration::from_micros(u64::try_from(self.below(limit * 1000)).unwrap())
-    }
-}
 
 /// A change of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

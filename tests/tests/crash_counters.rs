@@ -5,42 +5,20 @@
     clippy::tests_outside_test_module,
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stdout,
     reason = "integration tests, and what they share"
 )]
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use swtpm_fixtures::Swtpm;
-use tests::{Response, Sealhost, Setup, http};
+use tests::{Dice, Response, Sealhost, Setup, http};
 
 const KILLS: usize = 30;
 /// Clients at a time, half of them on the TPM's counters, half on the registry's.
 const CLIENTS: usize = 4;
-
-/// Marsaglia's xorshift.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Self {
-        let mut seed = [0; 8];
-        aws_lc_rs::rand::fill(&mut seed).unwrap();
-        let seed = u64::from_le_bytes(seed) | 1;
-        println!("seed {seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
 
 /// What a client does with its one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,12 +41,12 @@ struct Client {
 }
 
 impl Client {
-    fn new(number: usize, seed: u64) -> Self {
+    fn new(number: usize, dice: Dice) -> Self {
         let kind = if number.is_multiple_of(2) { "device" } else { "registry" };
         Self {
             name: format!("c{number}"),
             kind,
-            dice: Dice(seed | 1),
+            dice,
             lives: false,
             highest: 0,
             pending: None,
@@ -154,7 +132,7 @@ fn killed_host_takes_no_counter_back() {
     let mut dice = Dice::new();
     let mut host = Setup::default().with_tpm(&swtpm).with_soft().start();
     let mut clients: Vec<_> =
-        (0..CLIENTS).map(|number| Client::new(number, dice.below(u64::MAX))).collect();
+        (0..CLIENTS).map(|number| Client::new(number, dice.split())).collect();
     let mut unanswered = BTreeSet::new();
     for _ in 0..KILLS {
         std::thread::scope(|scope| {
@@ -163,13 +141,13 @@ fn killed_host_takes_no_counter_back() {
                 let socket = socket.clone();
                 scope.spawn(move || client.work(&socket));
             }
-            std::thread::sleep(Duration::from_millis(dice.below(150)));
+            std::thread::sleep(dice.millis(150));
             host.kill();
         });
         let pending = |client: &Client| Some((client.kind, client.pending?));
         unanswered.extend(clients.iter().filter_map(pending));
         if dice.below(5) == 0 {
-            host.start_and_kill(Duration::from_millis(dice.below(300)));
+            host.start_and_kill(dice.millis(300));
         }
         host.start();
         clients.iter_mut().for_each(|client| client.check(&host));
