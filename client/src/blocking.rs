@@ -218,10 +218,16 @@ impl Client {
         self.runtime.block_on(self.client.counter(name))
     }
 
-    /// Raises a counter. The value in the reply is given to no other call; one that is not
-    /// answered may have been taken all the same.
-    pub fn increment_counter(&self, name: &KeyName) -> Result<CounterReply, Error> {
-        self.runtime.block_on(self.client.increment_counter(name))
+    /// Raises a counter; with `from` only one that has that value, otherwise it is a `conflict`.
+    ///
+    /// The value in the reply is given to no other call; one that is not answered may have been
+    /// taken all the same, and may yet be taken later unless `from` was given.
+    pub fn increment_counter(
+        &self,
+        name: &KeyName,
+        from: Option<u64>,
+    ) -> Result<CounterReply, Error> {
+        self.runtime.block_on(self.client.increment_counter(name, from))
     }
 
     /// Destroys a counter.

@@ -270,12 +270,12 @@ impl Call<CounterReply> {
         changing(post(&counter_path(name, ""), request, json)?)
     }
 
-    /// `POST /v1/counters/{name}/increment`: raises a counter.
+    /// `POST /v1/counters/{name}/increment`: raises a counter, from this value only if one is given.
     ///
     /// # Errors
     /// [`Error::Limit`].
-    pub fn increment_counter(name: &KeyName) -> Result<Self, Error> {
-        changing(post(&counter_path(name, "/increment"), &IncrementRequest {}, json)?)
+    pub fn increment_counter(name: &KeyName, from: Option<u64>) -> Result<Self, Error> {
+        changing(post(&counter_path(name, "/increment"), &IncrementRequest { from }, json)?)
     }
 
     /// `GET /v1/counters/{name}`: a counter and its value.

@@ -293,10 +293,16 @@ impl Client {
         Ok(self.send(&Call::counter(name)).await?.value)
     }
 
-    /// Raises a counter. The value in the reply is given to no other call; one that is not
-    /// answered may have been taken all the same.
-    pub async fn increment_counter(&self, name: &KeyName) -> Result<CounterReply, Error> {
-        Ok(self.send(&Call::increment_counter(name)?).await?.value)
+    /// Raises a counter; with `from` only one that has that value, otherwise it is a `conflict`.
+    ///
+    /// The value in the reply is given to no other call; one that is not answered may have been
+    /// taken all the same, and may yet be taken later unless `from` was given.
+    pub async fn increment_counter(
+        &self,
+        name: &KeyName,
+        from: Option<u64>,
+    ) -> Result<CounterReply, Error> {
+        Ok(self.send(&Call::increment_counter(name, from)?).await?.value)
     }
 
     /// Destroys a counter.

@@ -73,10 +73,20 @@ impl Counter for HostCounter {
         })
     }
 
-    fn increment(&self, _from: u64) -> Pending<'_, Result<u64, CounterError>> {
-        Box::pin(async {
-            let raised = self.client.increment_counter(&self.name).await;
-            raised.map(|reply| reply.value).map_err(|error| of_client(&error))
+    fn increment(&self, from: u64) -> Pending<'_, Result<u64, CounterError>> {
+        Box::pin(async move {
+            match self.client.increment_counter(&self.name, Some(from)).await {
+                Ok(reply) => Ok(reply.value),
+                // One that was not answered happened after all.
+                Err(error) if error.code() == Some(Code::Conflict) => {
+                    let found = self.client.counter(&self.name).await;
+                    let value = found.map_err(|error| of_client(&error))?.value;
+                    (value > from)
+                        .then_some(value)
+                        .ok_or_else(|| CounterError(format!("it is at {value}, below {from}")))
+                }
+                Err(error) => Err(of_client(&error)),
+            }
         })
     }
 }

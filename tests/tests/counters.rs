@@ -79,6 +79,42 @@ fn counter_of_a_tpm_has_the_whole_record() {
 }
 
 #[test]
+fn counter_is_raised_from_the_value_that_the_caller_knows_and_from_no_other() {
+    let swtpm = Swtpm::start().unwrap();
+    let host = Setup::soft().with_tpm(&swtpm).start();
+    for (name, kind) in [("a", "device"), ("b", "registry")] {
+        let first = create(&host, name, json!({"kind": kind}))["value"].as_u64().unwrap();
+        let increment = format!("/v1/counters/{name}/increment");
+        let raised = host.post(&increment, json!({"from": first})).ok();
+        assert_eq!(raised["value"], first + 1);
+        // The same again, as one that was sent before and comes late.
+        for from in [first, first + 2, 0] {
+            let problem = host.post(&increment, json!({"from": from})).problem(409, "conflict");
+            assert_eq!(problem["key"], name, "{problem}");
+        }
+        assert_eq!(read(&host, name), first + 1);
+    }
+}
+
+#[test]
+fn counter_raised_from_one_value_by_many_at_once_is_raised_once() {
+    let swtpm = Swtpm::start().unwrap();
+    let host = Setup::soft().with_tpm(&swtpm).start();
+    for (name, kind) in [("a", "device"), ("b", "registry")] {
+        let first = create(&host, name, json!({"kind": kind}))["value"].as_u64().unwrap();
+        let increment = format!("/v1/counters/{name}/increment");
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let ask = || host.post(&increment, json!({"from": first})).status;
+            let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            asking.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+        assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 7, "{statuses:?}");
+        assert_eq!(read(&host, name), first + 1);
+    }
+}
+
+#[test]
 fn first_provider_with_counters_keeps_them() {
     let swtpm = Swtpm::start().unwrap();
     let hsm = SoftHsm::start("edge", "1234").unwrap();

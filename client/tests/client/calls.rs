@@ -116,7 +116,7 @@ fn create_counter_sends_and_reads_what_is_documented() {
 
 #[test]
 fn increment_counter_sends_and_reads_what_is_documented() {
-    let call = Call::increment_counter(&name("stores/web"));
+    let call = Call::increment_counter(&name("stores/web"), Some(1));
     let line = "POST /v1/counters/stores%2Fweb/increment";
     let reply = check("POST /v1/counters/{name}/increment", line, call);
     assert_eq!(reply.value.value, 2);

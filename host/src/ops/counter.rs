@@ -28,7 +28,7 @@ pub(super) async fn perform(
 ) -> Result<Reply, HostError> {
     match request {
         CounterRequest::Create(terms) => create(job, name, terms, used).await,
-        CounterRequest::Increment => increment(job, name, used).await,
+        CounterRequest::Increment(from) => increment(job, name, *from, used).await,
         CounterRequest::Read => read(job, name, used).await,
         CounterRequest::Destroy(confirm) => destroy(job, name, confirm.as_ref(), used).await,
     }
@@ -142,13 +142,30 @@ async fn create_on_device(
     }
 }
 
-async fn increment(job: &Job<'_>, name: &KeyName, used: &mut Used) -> Result<Reply, HostError> {
+/// Raises a counter; with `from` only one that is there, so that of two who saw the same value one
+/// is refused, and an increment that comes late changes nothing.
+async fn increment(
+    job: &Job<'_>,
+    name: &KeyName,
+    from: Option<u64>,
+    used: &mut Used,
+) -> Result<Reply, HostError> {
+    // Between looking at the value and raising it nobody else may raise it.
+    let _change = job.host.router.changes().of(name).await;
     let counter = living(job, name)?;
     let Some(home) = counter.device() else {
+        if from.is_some_and(|from| counter.home != Home::Registry { value: from }) {
+            return Err(another_value());
+        }
         let name = name.clone();
         let raised = in_registry(job, move |registry| registry.increment_counter(&name)).await?;
         return Ok(Reply::Counter(own_reply(&raised)?));
     };
+    if let Some(from) = from
+        && ask(job, home, Call::CounterRead, used).await? != from
+    {
+        return Err(another_value());
+    }
     let value = ask(job, home, Call::CounterIncrement, used).await?;
     Ok(Reply::Counter(reply(&counter, value)))
 }
@@ -220,6 +237,11 @@ async fn put_home(
     let mut after = Counter::clone(&before);
     after.home = Home::Device(home);
     in_registry(job, move |registry| registry.put_counter(Some(&before), after)).await
+}
+
+/// The value itself is not told: who may raise a counter may not therefore read it.
+fn another_value() -> HostError {
+    Failure::Conflict("the counter is not at the value that it was to be raised from".into()).into()
 }
 
 const NO_COUNTER: Failure = Failure::NotFound("there is no such counter");

@@ -8,8 +8,8 @@ use wire::name::KeyName;
 pub enum CounterRequest {
     /// Make it.
     Create(CreateCounterRequest),
-    /// Raise it.
-    Increment,
+    /// Raise it; only from this value, where one is given.
+    Increment(Option<u64>),
     /// Read it.
     Read,
     /// Destroy it; the name stands twice, so that a slip does not.
@@ -22,7 +22,7 @@ impl CounterRequest {
     pub const fn operation(&self) -> &'static str {
         match self {
             Self::Create(_) => "create_counter",
-            Self::Increment => "increment_counter",
+            Self::Increment(_) => "increment_counter",
             Self::Read => "read_counter",
             Self::Destroy(_) => "destroy_counter",
         }
@@ -32,14 +32,14 @@ impl CounterRequest {
     pub(super) const fn makes_or_destroys(&self) -> bool {
         match self {
             Self::Create(_) | Self::Destroy(_) => true,
-            Self::Increment | Self::Read => false,
+            Self::Increment(_) | Self::Read => false,
         }
     }
 
     /// Whether it changes the device or the registry.
     pub(super) const fn changes(&self) -> bool {
         match self {
-            Self::Create(_) | Self::Increment | Self::Destroy(_) => true,
+            Self::Create(_) | Self::Increment(_) | Self::Destroy(_) => true,
             Self::Read => false,
         }
     }

@@ -30,6 +30,9 @@ Examples:
     Increment {
         /// Name of the counter
         name: KeyName,
+        /// Raise it only if it has this value; otherwise it is a conflict
+        #[arg(long, value_name = "VALUE")]
+        from: Option<u64>,
     },
     /// Destroy a counter: what was checked against it can no longer be
     #[command(after_help = "Example:\n  sealctl counter destroy stores/old --confirm stores/old")]
@@ -69,8 +72,8 @@ pub(super) fn run(session: &Session, command: CounterCommand) -> Result<Exit, Fa
             session.ask_and_print(&Call::counters(), |counters| list(&counters.counters))
         }
         CounterCommand::Show { name } => session.ask_and_print(&Call::counter(&name), one),
-        CounterCommand::Increment { name } => session
-            .ask_and_print(&Call::increment_counter(&name)?, |counter| {
+        CounterCommand::Increment { name, from } => session
+            .ask_and_print(&Call::increment_counter(&name, from)?, |counter| {
                 format!("{}\n", counter.value)
             }),
         CounterCommand::Destroy { name, confirm } => {

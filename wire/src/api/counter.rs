@@ -59,9 +59,16 @@ impl Request for CreateCounterRequest {
 }
 
 /// `POST /v1/counters/{name}/increment`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct IncrementRequest {}
+pub struct IncrementRequest {
+    /// The value that the counter must have; it is raised whatever it has when absent.
+    ///
+    /// So an increment that is carried out late, after its caller asked again or was started anew,
+    /// does not raise the counter once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+}
 
 impl Request for IncrementRequest {}
 

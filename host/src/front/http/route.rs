@@ -209,8 +209,8 @@ impl Endpoint {
                 Request::Counter(counter, CounterRequest::Create(decode(body)?))
             }
             Self::IncrementCounter(counter) => {
-                let wire::api::IncrementRequest {} = decode(body)?;
-                Request::Counter(counter, CounterRequest::Increment)
+                let wire::api::IncrementRequest { from } = decode(body)?;
+                Request::Counter(counter, CounterRequest::Increment(from))
             }
             Self::ReadCounter(counter) => {
                 bodiless(body, Request::Counter(counter, CounterRequest::Read))?
