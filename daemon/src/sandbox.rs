@@ -9,7 +9,7 @@ mod paths;
 mod syscalls;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,18 @@ pub enum Unix {
     At(Vec<PathBuf>),
     /// Any, abstract ones too.
     Any,
+}
+
+/// How strictly a sandbox is wanted, as an operator says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Demand {
+    /// `"full"`: as far as the kernel can.
+    #[default]
+    Full,
+    /// `"required"`: wholly, or the process does not go on.
+    Required,
+    /// `"off"`: not at all.
+    Off,
 }
 
 /// How far a restriction is in force.
@@ -152,6 +164,17 @@ impl Sandbox {
     }
 }
 
+impl Reached {
+    /// Of a process that is not confined.
+    pub const NOTHING: Self = Self {
+        filesystem: Level::None,
+        network: Level::None,
+        syscalls: Level::None,
+        memory_bytes: None,
+        files: None,
+    };
+}
+
 impl Level {
     /// The word for it.
     #[must_use]
@@ -178,6 +201,19 @@ impl fmt::Display for Reached {
 }
 
 impl Paths {
+    /// What a daemon uses: it reads what every program does, its configuration, by whose file it
+    /// may find another one, and of `/proc` who its peers are; it writes in its state directory
+    /// and where its audit and its sockets are.
+    #[must_use]
+    pub fn of_daemon(config: &Path, state_dir: &Path, audit: &Path, sockets: &[&Path]) -> Self {
+        let mut paths = Self::base();
+        let directory = |path: &Path| path.parent().unwrap_or(path).to_owned();
+        paths.read.extend([directory(config), "/proc".into()]);
+        paths.write.extend([state_dir.to_owned(), directory(audit)]);
+        paths.write.extend(sockets.iter().map(|socket| directory(socket)));
+        paths
+    }
+
     /// What nearly every program reads: libraries, and the system's settings without secrets.
     #[must_use]
     pub fn base() -> Self {

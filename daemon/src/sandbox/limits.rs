@@ -18,9 +18,12 @@ pub struct Limits {
 impl Limits {
     /// Sets them, no higher than they are, and reads them back.
     ///
+    /// # Errors
+    /// [`SandboxError`]: the kernel refuses one.
+    ///
     /// # Spec
     /// setrlimit(2), `RLIMIT_DATA`, `RLIMIT_NOFILE`, `RLIMIT_NPROC`.
-    pub(super) fn set(self) -> Result<Self, SandboxError> {
+    pub fn set(self) -> Result<Self, SandboxError> {
         if let Some(bytes) = self.memory_bytes {
             lower(Resource::Data, bytes)?;
         }
