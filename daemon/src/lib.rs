@@ -17,5 +17,6 @@ pub mod notify;
 pub mod peer;
 pub mod process;
 pub mod rules;
+pub mod sandbox;
 pub mod shutdown;
 pub mod trust;

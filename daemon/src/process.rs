@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{ConfigError, Reload};
 use crate::harden;
 use crate::rules::RuleBook;
+use crate::sandbox::{Demand, Reached, Sandbox};
 
 /// The arguments of every daemon, to be flattened into its own.
 // No group, for it would take the name that a daemon may well give its own arguments.
@@ -59,21 +60,53 @@ pub fn say_valid(config: &Path) {
     println!("{} is a valid configuration", config.display());
 }
 
-/// Hardens this process and runs the daemon on the threads of a new runtime, to its end.
+/// Hardens and confines this process and runs the daemon on the threads of a new runtime, to its
+/// end. The daemon is told how far it is confined.
 ///
 /// However the run ended, what still runs is not waited for: the daemon has awaited all that
 /// matters, and a call that hangs must not keep a daemon that could not start.
 ///
 /// # Errors
-/// The run's; that of the operating system when there can be no threads.
-pub fn run<E: Error + 'static>(
-    daemon: impl Future<Output = Result<(), E>>,
+/// The run's; that of the operating system when there can be no threads; [`NotConfined`].
+pub fn run<E: Error + 'static, F: Future<Output = Result<(), E>>>(
+    (demand, sandbox): (Demand, &Sandbox),
+    daemon: impl FnOnce(Reached) -> F,
 ) -> Result<(), Box<dyn Error>> {
     warn_of(harden::harden().warnings());
+    let reached = confine(demand, sandbox)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(daemon);
+    let ended = runtime.block_on(daemon(reached));
     runtime.shutdown_background();
     Ok(ended?)
+}
+
+/// The sandbox that the configuration requires is not to be had.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the daemon cannot be confined wholly ({0}), and [sandbox] level requires it; use a newer \
+     kernel with Landlock, or level = \"full\""
+)]
+pub struct NotConfined(String);
+
+/// Confines this process as far as is demanded, and says in the log how far that was.
+fn confine(demand: Demand, sandbox: &Sandbox) -> Result<Reached, NotConfined> {
+    if demand == Demand::Off {
+        tracing::warn!("the daemon is not confined; remove [sandbox] level = \"off\"");
+        return Ok(Reached::NOTHING);
+    }
+    let (reached, fault) = match sandbox.enter() {
+        Ok(reached) => {
+            let missing = sandbox.missing(&reached).join(", ");
+            (reached, (!missing.is_empty()).then(|| format!("missing: {missing}")))
+        }
+        Err(error) => (Reached::NOTHING, Some(error.to_string())),
+    };
+    match fault {
+        None => tracing::info!(%reached, "the daemon is confined"),
+        Some(fault) if demand == Demand::Required => return Err(NotConfined(fault)),
+        Some(fault) => tracing::warn!(%reached, %fault, "the daemon is not wholly confined"),
+    }
+    Ok(reached)
 }
 
 /// The exit status of a daemon that has ended, 0 or 1; why it failed is said on standard error,

@@ -1,6 +1,7 @@
 //! The one table between the words of the API and those of the plugin boundary, so that the rooms
 //! on either side of it know only their own.
 
+use daemon::sandbox::{Level, Reached};
 use provider_core as core;
 use wire::api::{self, CreateRequest, KeyRecord, PcrSelection, VersionRecord, VersionState};
 
@@ -30,6 +31,22 @@ pub(crate) const fn protection(protection: core::Protection) -> api::Protection 
         core::Protection::Software => api::Protection::Software,
         core::Protection::Emulated => api::Protection::Emulated,
         core::Protection::Hardware => api::Protection::Hardware,
+    }
+}
+
+/// The API's words for how far a process is confined.
+pub(crate) fn confined(reached: &Reached) -> api::Confined {
+    let level = |level: Level| match level {
+        Level::None => api::ConfinedLevel::None,
+        Level::Partial => api::ConfinedLevel::Partial,
+        Level::Full => api::ConfinedLevel::Full,
+    };
+    api::Confined {
+        filesystem: level(reached.filesystem),
+        network: level(reached.network),
+        syscalls: level(reached.syscalls),
+        memory_bytes: reached.memory_bytes,
+        files: reached.files,
     }
 }
 

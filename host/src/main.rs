@@ -45,5 +45,8 @@ fn start(arguments: &process::Arguments) -> Result<(), Box<dyn Error>> {
         process::say_valid(&arguments.config);
         return Ok(());
     }
-    process::run(sealhost::run::run(config, &arguments.config, activated))
+    let sandbox = sealhost::run::sandbox();
+    process::run((config.sandbox, &sandbox), |confined| {
+        sealhost::run::run(config, &arguments.config, activated, confined)
+    })
 }

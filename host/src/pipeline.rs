@@ -18,6 +18,7 @@ use daemon::clock::Clock;
 use daemon::limit::{Busy, Caller};
 use daemon::peer::Principal;
 use daemon::rules::RuleBook;
+use daemon::sandbox::Reached;
 use wire::audit::{Counts, Kind, Outcome, Record};
 use wire::code::{Code, Fault};
 use wire::name::{KeyName, ProviderName};
@@ -40,6 +41,8 @@ pub struct Host {
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     pub(crate) started_at: String,
+    /// How far this process is confined.
+    pub(crate) confined: Reached,
     /// Where this run's request ids begin.
     first_request: u64,
     requests: AtomicU64,
@@ -63,6 +66,7 @@ impl Host {
         rules: RuleBook,
         audit: Arc<AuditWriter>,
         clock: Clock,
+        confined: Reached,
         first_request: u64,
     ) -> Self {
         Self {
@@ -73,6 +77,7 @@ impl Host {
             metrics: Metrics::new(),
             started_at: clock.now_text(),
             clock,
+            confined,
             first_request,
             requests: AtomicU64::new(0),
         }

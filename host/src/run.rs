@@ -10,6 +10,7 @@ use daemon::clock::Clock;
 use daemon::limit::Limiter;
 use daemon::listener::{Activated, ListenError};
 use daemon::rules::RuleBook;
+use daemon::sandbox::{Limits, Network, Reached, Sandbox, Unix};
 use daemon::shutdown::Reloads;
 use daemon::trust::{LockError, TrustError};
 use daemon::{audit, http, listener, notify, process, shutdown, trust};
@@ -73,6 +74,20 @@ pub enum RunError {
     System(&'static str, std::io::Error),
 }
 
+/// What the host is left. It passes what it gives up on to its workers, and so keeps the files and
+/// networks that one of them may need; its service unit says which those are on its machine.
+#[must_use]
+pub fn sandbox() -> Sandbox {
+    Sandbox {
+        paths: None,
+        network: Network::Any,
+        unix: Unix::Any,
+        programs: true,
+        administers: true,
+        limits: Limits::default(),
+    }
+}
+
 /// Runs the host until it is asked to stop, or cannot start.
 ///
 /// # Errors
@@ -81,6 +96,7 @@ pub async fn run(
     config: Config,
     config_path: &Path,
     mut activated: Activated,
+    confined: Reached,
 ) -> Result<(), RunError> {
     let clock = Clock::system();
     let running = config.clone();
@@ -106,7 +122,8 @@ pub async fn run(
     }
     let audit = Arc::new(tail.start(registry.generation(), clock.clone())?);
 
-    let spawner = Spawner::start().map_err(|error| RunError::System("threads", error))?;
+    let spawner = Spawner::start(&[&state_dir, &config.audit_path, config_path])
+        .map_err(|error| RunError::System("threads", error))?;
     let router = Arc::new(Router::new(
         config.providers,
         config.selection,
@@ -133,6 +150,7 @@ pub async fn run(
         RuleBook::new(config.rules),
         Arc::clone(&audit),
         clock.clone(),
+        confined,
         u64::from_be_bytes(first_request),
     ));
     let (listener, _socket_file) = listener::open(&mut activated, ACTIVATED_NAME, &config.listen)?;

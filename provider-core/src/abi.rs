@@ -142,8 +142,8 @@ pub struct Info {
     pub notes: [u8; NOTES_BYTES],
 }
 
-/// A provider as a table of functions. All but `public_key`, `sign`, `auth_subject` and
-/// those of counters are required.
+/// A provider as a table of functions. All but `public_key`, `sign`, `auth_subject`, those of
+/// counters and `needs` are required.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
@@ -272,6 +272,16 @@ pub struct Table {
     /// Removes a counter; absent is success; the blob may be empty. May be absent.
     pub counter_destroy:
         Option<unsafe extern "C" fn(instance: *mut Instance, counter: *const CounterRef) -> i32>,
+    /// Says what `open` with these settings needs of the machine, without opening a device; writes
+    /// lines of text (capacity 4,096 bytes) and their length, 0 for nothing. May be absent.
+    pub needs: Option<
+        unsafe extern "C" fn(
+            settings: *const Parameter,
+            settings_count: usize,
+            text_out: *mut u8,
+            text_out_len: *mut usize,
+        ) -> i32,
+    >,
 }
 
 #[cfg(test)]

@@ -16,9 +16,10 @@ use crate::abi;
 use crate::error::{ErrorKind, ProviderError, Result};
 use crate::key::{
     AuthSubject, BLOB_MAX_BYTES, Capabilities, DETAIL_MAX_BYTES, IDENTITY_MAX_BYTES, Identity,
-    Info, KeyBlob, KeyRef, KeySpec, MAC_BYTES, Mac, PUBLIC_KEY_BYTES, Protection, PublicKey,
-    RANDOM_MAX_BYTES, SIGNATURE_BYTES, SUBJECT_MAX_BYTES, Signature,
+    Info, KeyBlob, KeyRef, KeySpec, MAC_BYTES, Mac, NEEDS_MAX_BYTES, PUBLIC_KEY_BYTES, Protection,
+    PublicKey, RANDOM_MAX_BYTES, SIGNATURE_BYTES, SUBJECT_MAX_BYTES, Signature,
 };
+use crate::needs::Needs;
 use crate::secret::SecretBytes;
 use crate::settings::{Secrets, Settings};
 
@@ -87,6 +88,7 @@ struct Required {
     sign: Option<SignFn>,
     auth_subject: Option<AuthSubjectFn>,
     counters: Option<counter::Functions>,
+    needs: Option<NeedsFn>,
 }
 
 type OpenFn = unsafe extern "C" fn(
@@ -102,6 +104,7 @@ type OpenFn = unsafe extern "C" fn(
 ) -> i32;
 type PublicKeyFn = unsafe extern "C" fn(*mut abi::Instance, *const abi::KeyRef, *mut u8) -> i32;
 type AuthSubjectFn = unsafe extern "C" fn(*const abi::Parameter, usize, *mut u8, *mut usize) -> i32;
+type NeedsFn = AuthSubjectFn;
 type SignFn =
     unsafe extern "C" fn(*mut abi::Instance, *const abi::KeyRef, *const u8, *mut u8) -> i32;
 
@@ -159,6 +162,30 @@ impl Plugin {
             return Ok(None);
         }
         Ok(Some(AuthSubject(cut(subject, subject_len, "subject")?)))
+    }
+
+    /// What opening needs of the machine; see [`Provider::needs`](crate::Provider::needs). Nothing
+    /// also where the plugin has no such function.
+    ///
+    /// # Errors
+    /// Those of the provider; `Internal` when it broke the contract.
+    pub fn needs(&self, settings: &Settings) -> Result<Needs> {
+        let Some(function) = self.table.needs else { return Ok(Needs::default()) };
+        let settings: Vec<_> =
+            settings.iter().map(|(key, value)| parameter(key, value.as_bytes())).collect();
+        let mut text = vec![0; NEEDS_MAX_BYTES];
+        let mut text_len = usize::MAX;
+        // SAFETY: ABI rules 1 and 2: every pointer is valid for its length or capacity.
+        let status = unsafe {
+            function(settings.as_ptr(), settings.len(), text.as_mut_ptr(), &raw mut text_len)
+        };
+        self.table.check_status(status)?;
+        if text_len == 0 {
+            return Ok(Needs::default());
+        }
+        let text = cut(text, text_len, "text of needs")?;
+        let text = String::from_utf8(text).map_err(|_error| broken("needs are not UTF-8"))?;
+        Needs::parse(&text).map_err(|error| broken(&error.detail))
     }
 
     /// Opens a device; see [`Provider::open`](crate::Provider::open).
@@ -433,6 +460,7 @@ const EMPTY_TABLE: abi::Table = abi::Table {
     counter_increment: None,
     counter_read: None,
     counter_destroy: None,
+    needs: None,
 };
 
 impl Required {
@@ -466,6 +494,7 @@ impl Required {
             // The last of the four tells that the table reaches all of them.
             counters: counter::Functions::of(table)
                 .filter(|_| reaches(offset_of!(abi::Table, counter_destroy))),
+            needs: table.needs.filter(|_| reaches(offset_of!(abi::Table, needs))),
         })
     }
 

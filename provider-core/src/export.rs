@@ -14,8 +14,8 @@ use crate::abi;
 use crate::error::{ErrorKind, ProviderError, Result};
 use crate::key::{
     Algorithm, BLOB_MAX_BYTES, IDENTITY_MAX_BYTES, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec,
-    MAC_BYTES, PUBLIC_KEY_BYTES, RANDOM_MAX_BYTES, SIGNATURE_BYTES, SUBJECT_MAX_BYTES,
-    StateBinding, Usage,
+    MAC_BYTES, NEEDS_MAX_BYTES, PUBLIC_KEY_BYTES, RANDOM_MAX_BYTES, SIGNATURE_BYTES,
+    SUBJECT_MAX_BYTES, StateBinding, Usage,
 };
 use crate::provider::Provider;
 use crate::secret::SecretBytes;
@@ -69,6 +69,7 @@ pub const fn table<P: Provider>() -> abi::Table {
         counter_increment: Some(counter::increment::<P>),
         counter_read: Some(counter::read::<P>),
         counter_destroy: Some(counter::destroy::<P>),
+        needs: Some(needs::<P>),
     }
 }
 
@@ -193,6 +194,21 @@ unsafe extern "C" fn auth_subject<P: Provider>(
         let subject = subject.as_ref().map_or(&[][..], |subject| &subject.0);
         // SAFETY: ABI rule 2; the capacity is the contract's.
         unsafe { output_sized(subject, subject_out, subject_out_len, SUBJECT_MAX_BYTES) }
+    })
+}
+
+unsafe extern "C" fn needs<P: Provider>(
+    settings: *const abi::Parameter,
+    settings_count: usize,
+    text_out: *mut u8,
+    text_out_len: *mut usize,
+) -> i32 {
+    guard(|| {
+        // SAFETY: ABI rule 1.
+        let settings = unsafe { text_parameters(settings, settings_count) }?;
+        let text = P::needs(settings)?.to_string();
+        // SAFETY: ABI rule 2; the capacity is the contract's.
+        unsafe { output_sized(text.as_bytes(), text_out, text_out_len, NEEDS_MAX_BYTES) }
     })
 }
 

@@ -17,6 +17,8 @@ pub const IMPORT_MAX_BYTES: usize = 1024;
 pub const RANDOM_MAX_BYTES: usize = 1024;
 /// Longest name of what a secret is shown to, bytes.
 pub const SUBJECT_MAX_BYTES: usize = 256;
+/// Longest text of needs, bytes.
+pub const NEEDS_MAX_BYTES: usize = 4096;
 /// Longest text of a state binding, bytes.
 pub const STATE_MAX_BYTES: usize = 256;
 /// Longest error detail, bytes; a longer one is cut.

@@ -5,6 +5,7 @@
 //!
 //! - [`Provider`], the trait that a provider written in Rust implements;
 //! - [`key`], the names, numbers and limits that cross the boundary as plain data;
+//! - [`needs`], what a provider asks of the machine;
 //! - [`error`], the closed list of ways in which a call fails;
 //! - [`abi`], the same contract as C types (`sealhost_provider.h`, `docs/abi.md`), with
 //!   [`export`] on the plugin's side and [`call`] on the caller's;
@@ -18,6 +19,7 @@ pub mod conformance;
 pub mod error;
 pub mod export;
 pub mod key;
+pub mod needs;
 pub mod provider;
 pub mod secret;
 pub mod settings;
@@ -27,6 +29,7 @@ pub use key::{
     Algorithm, AuthSubject, Capabilities, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef,
     KeySpec, Mac, Protection, PublicKey, Signature, StateBinding, Usage,
 };
+pub use needs::{Need, Needs};
 pub use provider::Provider;
 pub use secret::SecretBytes;
 pub use settings::{Secrets, Settings};

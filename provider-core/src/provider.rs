@@ -6,6 +6,7 @@ use crate::key::{
     AuthSubject, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac, PublicKey,
     Signature,
 };
+use crate::needs::Needs;
 use crate::secret::SecretBytes;
 use crate::settings::{Secrets, Settings};
 
@@ -50,6 +51,22 @@ pub trait Provider: Send + Sync + Sized + 'static {
     /// Those of [`open`](Self::open).
     fn auth_subject(_settings: Settings) -> Result<Option<AuthSubject>> {
         Ok(None)
+    }
+
+    /// Says what [`open`](Self::open) with these settings, and the instance it gives, need of the
+    /// machine; nothing by default. It opens no device.
+    ///
+    /// The host asks in a process of its own, which reads what every program reads, this library,
+    /// and the paths that settings and environment name, and then runs the provider in a process
+    /// that is left what it reads, what was said here, and what the operator adds.
+    ///
+    /// # Limits
+    /// The text is at most [`NEEDS_MAX_BYTES`](crate::key::NEEDS_MAX_BYTES).
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open); they are shown as its.
+    fn needs(_settings: Settings) -> Result<Needs> {
+        Ok(Needs::default())
     }
 
     /// Describes the device and what it can do. Answers from memory.

@@ -2,8 +2,8 @@
 //!
 //! From the outside in: `provider` has the verbs, `object` makes and finds keys, `mechanism`
 //! computes with them and finds out what the module can do, `link` keeps sessions and login and
-//! connects again when they are lost, `module` holds the one module of this process. `quirks` is
-//! the only place that knows a module by name.
+//! connects again when they are lost, `module` holds the one module of this process. `quirks` and
+//! `needs` are the only places that know a module by name.
 
 mod blob;
 mod config;
@@ -15,6 +15,7 @@ mod marker;
 mod mechanism;
 mod module;
 mod module_file;
+mod needs;
 mod object;
 mod pin;
 mod provider;

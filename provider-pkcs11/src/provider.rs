@@ -7,8 +7,8 @@ use cryptoki::object::{ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use provider_core::key::{RANDOM_MAX_BYTES, check_import_length, check_mac_input};
 use provider_core::{
-    AuthSubject, Capabilities, ErrorKind, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, Provider,
-    ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature, Usage,
+    AuthSubject, Capabilities, ErrorKind, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, Needs,
+    Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature, Usage,
 };
 
 use crate::blob::{Check, Home, IdentityRecord, KeyRecord, is_check_input};
@@ -19,7 +19,7 @@ use crate::mechanism::{self, Abilities};
 use crate::module::ModuleUser;
 use crate::object::{self, NewKey};
 use crate::token::Token;
-use crate::{import, marker, quirks};
+use crate::{import, marker, needs, quirks};
 
 /// Keys as objects of one PKCS#11 token.
 #[derive(Debug)]
@@ -72,6 +72,10 @@ impl Provider for Pkcs11Provider {
         let module = ModuleUser::open(&config.module, config.init_args.clone())?;
         let token = module.call(|pkcs11, _| Token::find(pkcs11, &config.token));
         Ok(token.map_err(Fault::into_error)?.auth_subject())
+    }
+
+    fn needs(mut settings: Settings) -> Result<Needs> {
+        Ok(needs::of(&mut settings))
     }
 
     fn info(&self) -> Info {

@@ -2,7 +2,7 @@
 //!
 //! Keys are children of the TPM's storage root key and exist outside of the TPM only wrapped by
 //! it. `provider` delegates each verb; `device` is the one module that speaks to the TPM (by
-//! tss-esapi); the rest is plain data: `config`, `tcti` and `range` (settings), `blob` (the
+//! tss-esapi); the rest is plain data: `config`, `tcti` and `range` (settings), `needs` (what they ask of the machine), `blob` (the
 //! stored form of a key), `counter` (that of a counter), `binding` (PCR selections and their policy), `error` (response codes),
 //! `vendor` (who makes which TPM). `openssl` is the only file with unsafe code.
 
@@ -12,6 +12,7 @@ mod config;
 mod counter;
 mod device;
 mod error;
+mod needs;
 mod openssl;
 mod provider;
 mod range;

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use provider_core::key::{RANDOM_MAX_BYTES, check_import_length, check_mac_input};
 use provider_core::{
     Capabilities, CounterRef, ErrorKind, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac,
-    Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature, Usage,
+    Needs, Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature,
+    Usage,
 };
 
 use crate::binding::Binding;
@@ -14,6 +15,7 @@ use crate::config::Config;
 use crate::counter::Counter;
 use crate::device::{About, Device, Outcome, replaced};
 use crate::error::{Fault, RC_LOCKOUT};
+use crate::needs;
 use crate::openssl;
 use crate::range::HandleRange;
 
@@ -63,6 +65,10 @@ impl Provider for TpmProvider {
         let identity = Identity([&[IDENTITY_VERSION][..], &srk_name].concat());
         let device = Mutex::new(Some(device));
         Ok((Self { config, info, srk_name, device }, identity))
+    }
+
+    fn needs(settings: Settings) -> Result<Needs> {
+        Ok(needs::of(&Config::new(settings, Secrets::default())?.tcti))
     }
 
     fn info(&self) -> Info {

@@ -22,9 +22,17 @@ pub(crate) enum Reach {
         path: String,
     },
     /// An emulator on a TCP port.
-    Emulator,
+    Emulator {
+        /// A name or an address.
+        host: String,
+        /// The port for commands; the control port is the next one.
+        port: u16,
+    },
     /// The access broker daemon.
-    Broker,
+    Broker {
+        /// Whether it is on the session's bus, else on the system's.
+        session: bool,
+    },
 }
 
 impl Tcti {
@@ -49,8 +57,8 @@ impl Tcti {
             Reach::Device { path } => {
                 path.rsplit('/').next().is_some_and(|name| name.starts_with("tpmrm"))
             }
-            Reach::Emulator => false,
-            Reach::Broker => true,
+            Reach::Emulator { .. } => false,
+            Reach::Broker { .. } => true,
         }
     }
 }
@@ -78,10 +86,10 @@ fn emulator(name: &str, rest: &str) -> Result<Tcti, String> {
         return Err(format!("host {host:?} is neither a name nor an address"));
     }
     let port = port.unwrap_or("2321");
-    // The control port is the next one.
     let number = port.parse::<u16>().ok().filter(|number| (1..u16::MAX).contains(number));
     let number = number.ok_or_else(|| format!("port {port:?} is not a number from 1 to 65534"))?;
-    Ok(Tcti { text: format!("{name}:host={host},port={number}"), reach: Reach::Emulator })
+    let reach = Reach::Emulator { host: host.to_owned(), port: number };
+    Ok(Tcti { text: format!("{name}:host={host},port={number}"), reach })
 }
 
 fn broker(rest: &str) -> Result<Tcti, String> {
@@ -95,7 +103,8 @@ fn broker(rest: &str) -> Result<Tcti, String> {
     if !["system", "session"].contains(&bus) {
         return Err(format!("bus_type {bus:?} is neither system nor session"));
     }
-    Ok(Tcti { text: format!("tabrmd:bus_name={name},bus_type={bus}"), reach: Reach::Broker })
+    let reach = Reach::Broker { session: bus == "session" };
+    Ok(Tcti { text: format!("tabrmd:bus_name={name},bus_type={bus}"), reach })
 }
 
 /// Takes `key=value` pairs of known keys, each at most once.

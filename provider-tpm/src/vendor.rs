@@ -63,14 +63,17 @@ impl Vendor {
     /// The level of keys in it. An emulator's address overrules what answers there.
     pub(crate) fn protection(&self, reach: &Reach) -> Protection {
         match (reach, self.make()) {
-            (Reach::Emulator, _) | (_, Make::Virtual | Make::Unknown) => Protection::Emulated,
+            (Reach::Emulator { .. }, _) | (_, Make::Virtual | Make::Unknown) => {
+                Protection::Emulated
+            }
             (_, Make::Discrete | Make::Firmware) => Protection::Hardware,
         }
     }
 
     /// Whether what passes between us and it could be listened to by wire.
     pub(crate) fn is_on_a_bus(&self, reach: &Reach) -> bool {
-        !matches!(reach, Reach::Emulator) && matches!(self.make(), Make::Discrete | Make::Unknown)
+        !matches!(reach, Reach::Emulator { .. })
+            && matches!(self.make(), Make::Discrete | Make::Unknown)
     }
 }
 
@@ -81,10 +84,11 @@ mod tests {
     fn check(manufacturer: &str, string: &str, protection: Protection, on_a_bus: bool) {
         let vendor = Vendor { manufacturer: manufacturer.into(), string: string.into() };
         let device = Reach::Device { path: "/dev/tpmrm0".into() };
+        let emulator = Reach::Emulator { host: "localhost".into(), port: 2321 };
         assert_eq!(vendor.protection(&device), protection);
         assert_eq!(vendor.is_on_a_bus(&device), on_a_bus);
-        assert_eq!(vendor.protection(&Reach::Emulator), Protection::Emulated);
-        assert!(!vendor.is_on_a_bus(&Reach::Emulator));
+        assert_eq!(vendor.protection(&emulator), Protection::Emulated);
+        assert!(!vendor.is_on_a_bus(&emulator));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use daemon::http::Timeouts;
 use daemon::limit::Limits;
 use daemon::listener::Endpoint;
 use daemon::rules::{RawRule, Rules};
+use daemon::sandbox::{Demand, Network, Paths, Sandbox, Unix};
 use toml::{Table, Value};
 use wire::sas::ProfileKind;
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long peers may take.
     pub timeouts: Timeouts,
+    /// How strictly the daemon confines itself.
+    pub sandbox: Demand,
 }
 
 impl Config {
@@ -63,6 +66,21 @@ impl Config {
         if self.access.is_empty() { vec![none] } else { Vec::new() }
     }
 
+    /// What the daemon is left: its own files, and the host's socket among all Unix sockets.
+    #[must_use]
+    pub fn sandbox(&self, config: &Path) -> Sandbox {
+        let sockets = [self.listen.path.as_path()];
+        let paths = Paths::of_daemon(config, &self.state_dir, &self.audit_path, &sockets);
+        Sandbox {
+            paths: Some(paths),
+            network: Network::None,
+            unix: Unix::Any,
+            programs: false,
+            administers: true,
+            limits: daemon::sandbox::Limits::default(),
+        }
+    }
+
     /// The sections that differ from the `running` configuration and wait for a restart.
     #[must_use]
     pub fn waiting(&self, running: &Self) -> Vec<&'static str> {
@@ -77,6 +95,7 @@ impl Config {
             audit_path,
             limits,
             timeouts,
+            sandbox,
         } = self;
         let tokens = (renew_at_percent, skew);
         let sections = [
@@ -86,6 +105,7 @@ impl Config {
             ("[tokens]", tokens != (&running.renew_at_percent, &running.skew)),
             ("[audit]", *audit_path != running.audit_path),
             ("[limits]", (*limits, *timeouts) != (running.limits, running.timeouts)),
+            ("[sandbox]", *sandbox != running.sandbox),
         ];
         sections.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
@@ -122,6 +142,7 @@ fn whole(mut root: Section<'_>) -> Read<Config> {
     let access = access(&mut root);
     let audit_path = sections::audit_path(&mut root, "path = \"/var/log/sas-signer/audit.log\"");
     let limits = sections::limits(&mut root);
+    let sandbox = sections::sandbox(&mut root);
     root.finish();
     let ((renew_at_percent, skew), (limits, timeouts)) = (tokens?, limits?);
     Ok(Config {
@@ -134,6 +155,7 @@ fn whole(mut root: Section<'_>) -> Read<Config> {
         audit_path: audit_path?,
         limits,
         timeouts,
+        sandbox: sandbox?,
     })
 }
 

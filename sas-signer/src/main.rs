@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use daemon::listener::Activated;
-use daemon::process;
+use daemon::{process, trust};
 use sas_signer::config::Config;
 
 /// Wipes freed memory: HTTP and JSON buffers hold tokens and imported keys.
@@ -39,5 +39,10 @@ fn start(arguments: &process::Arguments) -> Result<(), Box<dyn Error>> {
         process::say_valid(&arguments.config);
         return Ok(());
     }
-    process::run(sas_signer::run::run(config, &arguments.config, activated))
+    // It is to be there when the sandbox is entered.
+    let _made = trust::private_dir(&config.state_dir)?;
+    let sandbox = config.sandbox(&arguments.config);
+    process::run((config.sandbox, &sandbox), |_confined| {
+        sas_signer::run::run(config, &arguments.config, activated)
+    })
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use daemon::listener::Activated;
-use daemon::process;
+use daemon::{process, trust};
 use secret_manager::Accept;
 use secret_manager::serve::config::Config;
 use secret_manager::serve::run;
@@ -47,5 +47,8 @@ fn start(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let accept = if arguments.accept_present { Accept::Present } else { Accept::Verified };
-    process::run(run::run(config, path, accept, activated))
+    // It is to be there when the sandbox is entered.
+    let _made = trust::private_dir(&config.state_dir)?;
+    let sandbox = config.sandbox(path);
+    process::run((config.sandbox, &sandbox), |_confined| run::run(config, path, accept, activated))
 }

@@ -11,6 +11,7 @@ use crate::http::Timeouts;
 use crate::limit::Limits;
 use crate::listener::{Endpoint, SOCKET_PATH_BYTES};
 use crate::rules::{Operation, RawPrincipal, RawRule, Rules};
+use crate::sandbox::Demand;
 
 /// Reads `[listen]`; `example` is how an operator would write its socket.
 ///
@@ -74,6 +75,17 @@ pub fn audit_path(root: &mut Section<'_>, example: &'static str) -> Read<PathBuf
     let path = section.required("path", example, value::path);
     section.finish();
     path
+}
+
+/// Reads `[sandbox]`: how strictly the daemon confines itself.
+///
+/// # Errors
+/// The proof that something is wrong; each fault is noted.
+pub fn sandbox(root: &mut Section<'_>) -> Read<Demand> {
+    let mut section = root.table("sandbox")?;
+    let level = section.defaulted("level", Demand::Full, value::demand);
+    section.finish();
+    level
 }
 
 /// Reads `[limits]`: how many connections and requests, and how long they may take.

@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::fault::Problem;
 use super::{DURATION_MAX, DURATION_MIN};
+use crate::sandbox::Demand;
 
 /// Most bits of a mode that are permissions.
 const PERMISSIONS: u32 = 0o777;
@@ -70,6 +71,29 @@ pub fn number<T: TryFrom<i64>>(least: i64, most: i64) -> impl Fn(&Value) -> Resu
         let range = Problem::Range { value: *number, least, most };
         let number = Some(*number).filter(|number| (least..=most).contains(number));
         number.and_then(|number| T::try_from(number).ok()).ok_or(range)
+    }
+}
+
+/// `true` or `false`.
+///
+/// # Errors
+/// [`Problem::Type`].
+pub fn truth(value: &Value) -> Result<bool, Problem> {
+    value.as_bool().ok_or_else(|| Problem::Type { found: kind(value), wanted: "true or false" })
+}
+
+/// How strictly a sandbox is wanted.
+///
+/// # Errors
+/// [`Problem::Word`], and as [`any_text`].
+pub fn demand(value: &Value) -> Result<Demand, Problem> {
+    match any_text(value)? {
+        "full" => Ok(Demand::Full),
+        "required" => Ok(Demand::Required),
+        "off" => Ok(Demand::Off),
+        other => {
+            Err(Problem::Word { found: other.into(), known: "\"full\", \"required\" or \"off\"" })
+        }
     }
 }
 

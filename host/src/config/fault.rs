@@ -57,6 +57,15 @@ pub(super) enum Problem {
          isolation = \"process\""
     )]
     EnvironmentInProcess,
+    /// An in-process plugin has what the host has.
+    #[error(
+        "is given, and an in-process plugin is not confined; remove it, or use \
+         isolation = \"process\""
+    )]
+    SandboxInProcess,
+    /// The text names no socket.
+    #[error("{0:?} is no socket; write \"tcp:PORT\", \"unix:/PATH\" or \"unix:@NAME\"")]
+    Connection(String),
     /// The name is not one of an environment variable.
     #[error("is not the name of a variable; use A-Z, 0-9 and \"_\", not starting with a digit")]
     VariableName,

@@ -20,6 +20,7 @@ pub(super) fn whole(mut root: Section<'_>) -> Read<Config> {
     let rules = sections::rules(&mut root, OPERATIONS);
     let audit_path = sections::audit_path(&mut root, "path = \"/var/log/sealhost/audit.log\"");
     let limits = sections::limits(&mut root);
+    let sandbox = sections::sandbox(&mut root);
     root.finish();
     let (limits, timeouts) = limits?;
     Ok(Config {
@@ -31,6 +32,7 @@ pub(super) fn whole(mut root: Section<'_>) -> Read<Config> {
         audit_path: audit_path?,
         limits,
         timeouts,
+        sandbox: sandbox?,
     })
 }
 

@@ -5,6 +5,7 @@
 //! Settings of a provider pass through unparsed.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod confinement;
 mod fault;
 mod file;
 mod operations;
@@ -21,6 +22,7 @@ use daemon::http::Timeouts;
 use daemon::limit::Limits;
 use daemon::listener::Endpoint;
 use daemon::rules::Rules;
+use daemon::sandbox::Demand;
 use provider_core::Settings;
 use wire::api::Protection;
 use wire::name::ProviderName;
@@ -64,6 +66,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long peers may take.
     pub timeouts: Timeouts,
+    /// How strictly the daemon confines itself.
+    pub sandbox: Demand,
 }
 
 /// One configured provider.

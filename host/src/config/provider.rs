@@ -10,6 +10,7 @@ use wire::name::ProviderName;
 
 use crate::plugin::{Deadlines, Isolation, PluginSource};
 
+use super::confinement::confinement;
 use super::fault::Problem;
 use super::value::{digest, name, protection, source};
 use super::{
@@ -85,6 +86,7 @@ fn read(
     let protection = section.optional("protection", protection);
     let settings = section.table("settings").and_then(settings);
     let environment = environment(&mut section, isolation);
+    let confinement = confinement(&mut section, isolation);
     let deadlines = section.table("deadlines").and_then(deadlines);
     section.finish();
     let (settings, mut secrets) = settings?;
@@ -97,6 +99,7 @@ fn read(
             sha256: sha256?,
             isolation: isolation?,
             environment: environment?,
+            confinement: confinement?,
         },
         name,
         protection: protection?,

@@ -9,8 +9,17 @@ use super::{Config, ProviderConfig, Selection};
 /// What `new` changes in the `running` configuration.
 pub(super) fn reload(new: Config, running: &Config) -> Reload {
     // Taken apart by name, so that a new section cannot be forgotten here.
-    let Config { listen, state_dir, providers, selection, rules, audit_path, limits, timeouts } =
-        new;
+    let Config {
+        listen,
+        state_dir,
+        providers,
+        selection,
+        rules,
+        audit_path,
+        limits,
+        timeouts,
+        sandbox,
+    } = new;
     let sections = [
         ("[listen]", listen != running.listen),
         ("[state]", state_dir != running.state_dir),
@@ -18,6 +27,7 @@ pub(super) fn reload(new: Config, running: &Config) -> Reload {
         ("[selection]", !same_selection(&selection, &running.selection)),
         ("[audit]", audit_path != running.audit_path),
         ("[limits]", (limits, timeouts) != (running.limits, running.timeouts)),
+        ("[sandbox]", sandbox != running.sandbox),
     ];
     Reload::new(rules, sections)
 }
@@ -37,12 +47,13 @@ fn same_provider(new: &ProviderConfig, running: &ProviderConfig) -> bool {
 }
 
 fn same_source(new: &PluginSource, running: &PluginSource) -> bool {
-    let PluginSource { provider, path, sha256, isolation, environment } = new;
+    let PluginSource { provider, path, sha256, isolation, environment, confinement } = new;
     *provider == running.provider
         && *path == running.path
         && *sha256 == running.sha256
         && *isolation == running.isolation
         && *environment == running.environment
+        && *confinement == running.confinement
 }
 
 fn same_deadlines(new: Deadlines, running: Deadlines) -> bool {

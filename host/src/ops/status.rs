@@ -4,6 +4,7 @@ use wire::api::{ProviderList, Status};
 use wire::name::ProviderName;
 
 use super::Job;
+use crate::convert;
 use crate::error::HostError;
 use crate::reply::{Reply, Used};
 
@@ -16,6 +17,7 @@ pub(super) fn status(job: &Job<'_>) -> Reply {
         generation: host.registry.generation(),
         order: selection.order.clone(),
         floor: selection.floor,
+        sandbox: convert::confined(&host.confined),
         providers: host.router.statuses(),
     })
 }

@@ -3,65 +3,25 @@
 //! The types mirror [`Call`] and [`Answer`] with numbers for enums, so that a byte from the other
 //! side becomes a value only by way of a check.
 
+mod question;
+
 use std::sync::Arc;
 
 use provider_core::{
-    Algorithm, AuthSubject, Capabilities, ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac,
-    Protection, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature,
-    StateBinding, Usage,
+    Algorithm, ErrorKind, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey, Result,
+    SecretBytes, Signature, StateBinding, Usage,
 };
 use serde::{Deserialize, Serialize};
 
-use super::opening::{Description, OpenFailure};
-use super::{Answer, Call, CallError, DeviceCounter, DeviceKey, OpenRequest};
+use super::{Answer, Call, DeviceCounter, DeviceKey};
+
+pub(super) use question::{
+    Asked, Question, decode_needs, decode_opened, decode_question, encode_needs, encode_opened,
+    encode_question,
+};
 
 /// Longest packet, bytes: settings, secrets and one blob, with room.
 pub(super) const PACKET_MAX_BYTES: usize = 64 * 1024;
-
-/// The first packet to a worker.
-#[derive(Serialize, Deserialize)]
-pub(super) struct OpenMessage {
-    plugin: String,
-    sha256: Option<[u8; 32]>,
-    parent: i32,
-    settings: Vec<(String, String)>,
-    secrets: Vec<(String, Vec<u8>)>,
-    known: Option<Vec<u8>>,
-    refused: Vec<Vec<u8>>,
-}
-
-/// The first packet from a worker.
-#[derive(Serialize, Deserialize)]
-pub(super) enum OpenedMessage {
-    /// The device is open.
-    Opened { info: InfoMessage, identity: Vec<u8>, subject: Option<Vec<u8>> },
-    /// The provider failed.
-    Failed { kind: u32, detail: String, subject: Option<Vec<u8>> },
-    /// The device refused our PIN before, and was not shown it.
-    Withheld { subject: Vec<u8> },
-    /// The plugin was not loaded.
-    NotLoaded(PluginFileMessage),
-}
-
-/// [`super::PluginFileError`] on its way.
-#[derive(Serialize, Deserialize)]
-pub(super) struct PluginFileMessage {
-    kind: u8,
-    path: String,
-    text: String,
-}
-
-/// [`Info`] on its way.
-#[derive(Serialize, Deserialize)]
-pub(super) struct InfoMessage {
-    kind: String,
-    manufacturer: String,
-    firmware: String,
-    notes: String,
-    protection: u32,
-    capabilities: u64,
-    concurrency: u32,
-}
 
 /// A key on its way.
 #[derive(Serialize, Deserialize)]
@@ -136,114 +96,6 @@ enum AnswerBody {
 pub(super) struct Malformed;
 
 type Decoded<T> = std::result::Result<T, Malformed>;
-
-/// Everything that a worker needs to open its device.
-pub(super) struct Opening {
-    pub(super) plugin: std::path::PathBuf,
-    pub(super) sha256: Option<[u8; 32]>,
-    pub(super) parent: i32,
-    pub(super) settings: Settings,
-    pub(super) secrets: Secrets,
-    pub(super) known: Option<Identity>,
-    pub(super) refused: Vec<AuthSubject>,
-}
-
-pub(super) fn encode_open(
-    source: &super::PluginSource,
-    request: &OpenRequest,
-    parent: i32,
-) -> Decoded<Vec<u8>> {
-    let OpenRequest { settings, secrets, known, refused } = request;
-    encode(&OpenMessage {
-        plugin: source.path.to_str().ok_or(Malformed)?.to_owned(),
-        sha256: source.sha256,
-        parent,
-        settings: settings.iter().map(|(key, value)| (key.into(), value.into())).collect(),
-        secrets: secrets.iter().map(|(key, value)| (key.into(), value.expose().into())).collect(),
-        known: known.as_ref().map(|identity| identity.0.clone()),
-        refused: refused.iter().map(|subject| subject.0.clone()).collect(),
-    })
-}
-
-pub(super) fn decode_open(packet: &[u8]) -> Decoded<Opening> {
-    let message: OpenMessage = decode(packet)?;
-    let secret = |(name, bytes)| (name, SecretBytes::new(zeroize::Zeroizing::new(bytes)));
-    Ok(Opening {
-        plugin: message.plugin.into(),
-        sha256: message.sha256,
-        parent: message.parent,
-        settings: Settings::new(message.settings),
-        secrets: Secrets::new(message.secrets.into_iter().map(secret)),
-        known: message.known.map(Identity),
-        refused: message.refused.into_iter().map(AuthSubject).collect(),
-    })
-}
-
-pub(super) fn encode_opened(
-    opened: &std::result::Result<Description, OpenFailure>,
-) -> Decoded<Vec<u8>> {
-    let bytes = |subject: &Option<AuthSubject>| subject.as_ref().map(|subject| subject.0.clone());
-    encode(&match opened {
-        Ok(Description { info, identity, subject }) => OpenedMessage::Opened {
-            info: InfoMessage {
-                kind: info.kind.clone(),
-                manufacturer: info.manufacturer.clone(),
-                firmware: info.firmware.clone(),
-                notes: info.notes.clone(),
-                protection: info.protection.number(),
-                capabilities: info.capabilities.0,
-                concurrency: info.concurrency,
-            },
-            identity: identity.0.clone(),
-            subject: bytes(subject),
-        },
-        Err(OpenFailure::Withheld(subject)) => {
-            OpenedMessage::Withheld { subject: subject.0.clone() }
-        }
-        Err(OpenFailure::Failed { error, subject }) => match error {
-            CallError::Provider(error) => OpenedMessage::Failed {
-                kind: error.kind.number(),
-                detail: error.detail.clone(),
-                subject: bytes(subject),
-            },
-            CallError::Plugin(error) => OpenedMessage::NotLoaded(plugin_to_message(error)),
-            CallError::Busy | CallError::Timeout(_) | CallError::Gone(_) => OpenedMessage::Failed {
-                kind: ErrorKind::Internal.number(),
-                detail: error.to_string(),
-                subject: None,
-            },
-        },
-    })
-}
-
-pub(super) fn decode_opened(
-    packet: &[u8],
-) -> Decoded<std::result::Result<Description, OpenFailure>> {
-    Ok(match decode(packet)? {
-        OpenedMessage::Opened { info, identity, subject } => Ok(Description {
-            info: Info {
-                kind: info.kind,
-                manufacturer: info.manufacturer,
-                firmware: info.firmware,
-                notes: info.notes,
-                protection: Protection::from_number(info.protection).ok_or(Malformed)?,
-                capabilities: Capabilities(info.capabilities),
-                concurrency: info.concurrency.max(1),
-            },
-            identity: Identity(identity),
-            subject: subject.map(AuthSubject),
-        }),
-        OpenedMessage::Failed { kind, detail, subject } => {
-            let kind = ErrorKind::from_number(kind).ok_or(Malformed)?;
-            let error = CallError::Provider(ProviderError::new(kind, detail));
-            Err(OpenFailure::Failed { error, subject: subject.map(AuthSubject) })
-        }
-        OpenedMessage::Withheld { subject } => Err(OpenFailure::Withheld(AuthSubject(subject))),
-        OpenedMessage::NotLoaded(message) => {
-            Err(CallError::Plugin(plugin_from_message(message)?).into())
-        }
-    })
-}
 
 /// The blob is borrowed by nobody afterwards, so a call is encoded from references.
 pub(super) fn encode_call(number: u64, call: &Call) -> Decoded<Vec<u8>> {
@@ -383,31 +235,6 @@ fn spec_from_message(message: SpecMessage) -> Decoded<KeySpec> {
         algorithm: Algorithm::from_number(message.algorithm).ok_or(Malformed)?,
         id: KeyId(message.id),
         state: state.map_err(|_invalid| Malformed)?,
-    })
-}
-
-fn plugin_to_message(error: &super::PluginFileError) -> PluginFileMessage {
-    use super::PluginFileError as E;
-    let (kind, path, text) = match error {
-        E::Unreadable { path, reason } => (1, path, reason),
-        E::Untrusted { path, reason } => (2, path, reason),
-        E::Digest { path, found } => (3, path, found),
-        E::Unloadable { path, reason } => (4, path, reason),
-        E::Foreign { path, reason } => (5, path, reason),
-    };
-    PluginFileMessage { kind, path: path.display().to_string(), text: text.clone() }
-}
-
-fn plugin_from_message(message: PluginFileMessage) -> Decoded<super::PluginFileError> {
-    use super::PluginFileError as E;
-    let path = std::path::PathBuf::from(message.path);
-    Ok(match message.kind {
-        1 => E::Unreadable { path, reason: message.text },
-        2 => E::Untrusted { path, reason: message.text },
-        3 => E::Digest { path, found: message.text },
-        4 => E::Unloadable { path, reason: message.text },
-        5 => E::Foreign { path, reason: message.text },
-        _ => return Err(Malformed),
     })
 }
 

@@ -5,6 +5,7 @@
 //! (`inline`). Both show the same face, [`Link`]: one [`Call`] in, one [`Answer`] out.
 
 mod check;
+mod confine;
 mod ffi;
 mod inline;
 mod message;
@@ -12,18 +13,21 @@ mod opening;
 mod process;
 mod queue;
 mod spawner;
+mod start;
 pub mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::sandbox::Reached;
 use provider_core::{
     AuthSubject, ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey,
     SecretBytes, Secrets, Settings, Signature, Usage,
 };
 
 pub use check::PluginFileError;
+pub use confine::{Confinement, Connection};
 pub use opening::OpenFailure;
 pub use spawner::{Spawner, WORKER_ARGUMENT};
 
@@ -40,6 +44,8 @@ pub struct PluginSource {
     pub isolation: Isolation,
     /// Environment of the worker, for vendor modules that are configured so.
     pub environment: Vec<(String, String)>,
+    /// What the worker is left.
+    pub confinement: Confinement,
 }
 
 /// In which process a plugin runs.
@@ -291,6 +297,12 @@ impl Link {
     #[must_use]
     pub const fn subject(&self) -> Option<&AuthSubject> {
         self.description.subject.as_ref()
+    }
+
+    /// How far its worker is confined; `None` where it has none, or none that is.
+    #[must_use]
+    pub const fn sandbox(&self) -> Option<&Reached> {
+        self.description.sandbox.as_ref()
     }
 
     /// Makes one call.

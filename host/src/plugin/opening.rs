@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use daemon::sandbox::Reached;
 use provider_core::call::{Instance, Plugin};
-use provider_core::{AuthSubject, ErrorKind, Identity, Info, Secrets, Settings};
+use provider_core::{AuthSubject, ErrorKind, Identity, Info, Needs, Secrets, Settings};
 
 use super::{CallError, ffi};
 
@@ -21,6 +22,8 @@ pub(super) struct Description {
     pub(super) info: Info,
     pub(super) identity: Identity,
     pub(super) subject: Option<AuthSubject>,
+    /// How far the process that runs it is confined.
+    pub(super) sandbox: Option<Reached>,
 }
 
 /// Why a device was not opened.
@@ -70,7 +73,10 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Opened, OpenFailure> {
         Ok((instance, identity)) => {
             let info = instance.info()?;
             let subject = named(&plugin, settings);
-            Ok(Opened { instance, description: Description { info, identity, subject } })
+            Ok(Opened {
+                instance,
+                description: Description { info, identity, subject, sandbox: None },
+            })
         }
         Err(error) => {
             let refused = error.kind == ErrorKind::DeviceAuth;
@@ -78,6 +84,15 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Opened, OpenFailure> {
             Err(OpenFailure::Failed { error: error.into(), subject })
         }
     }
+}
+
+/// Loads a plugin and asks what its provider needs.
+pub(super) fn ask(
+    plugin: &Path,
+    sha256: Option<[u8; 32]>,
+    settings: &Settings,
+) -> Result<Needs, OpenFailure> {
+    Ok(ffi::load(plugin, sha256)?.needs(settings)?)
 }
 
 /// The device's name; one that cannot be told now is as good as none.

@@ -11,17 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use provider_core::ErrorKind;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::net::UnixDatagram;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::message::{self, PACKET_MAX_BYTES};
+use super::message;
 use super::opening::{Description, OpenFailure};
 use super::queue::Queue;
+use super::start::{self, Started};
 use super::{Answer, Call, CallError, Deadlines, Death, OpenRequest, PluginSource, Spawner};
 
 /// An opened instance in a worker. Dropping it closes the socket, upon which the worker ends.
@@ -71,43 +71,9 @@ pub(super) async fn open(
     request: &OpenRequest,
     deadlines: Deadlines,
 ) -> Result<(Arc<WorkerLink>, Description), OpenFailure> {
-    let gone =
-        |what: &str, error: &dyn std::fmt::Display| CallError::Gone(format!("{what}: {error}"));
-    let (ours, theirs) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .map_err(|error| gone("no socket pair", &error))?;
-    let socket = std::os::unix::net::UnixDatagram::from(ours);
-    socket.set_nonblocking(true).map_err(|error| gone("socket", &error))?;
-    let socket = UnixDatagram::from_std(socket).map_err(|error| gone("socket", &error))?;
-    let parent = rustix::process::getpid().as_raw_nonzero().get();
-    let packet = message::encode_open(source, request, parent)
-        .map_err(|error| gone("settings or secrets are too long", &error))?;
-    let packet = Zeroizing::new(packet);
-
-    let child = spawner.spawn(source.provider.clone(), theirs, source.environment.clone()).await;
-    let mut child = Unopened {
-        child: Some(child.map_err(|error| gone("cannot start", &error))?),
-        spawner: Arc::clone(spawner),
-    };
-    socket.send(&packet).await.map_err(|error| gone("it ended at once", &error))?;
-    let mut buffer = Zeroizing::new(vec![0; PACKET_MAX_BYTES]);
-    let length = match timeout(deadlines.open, receive(&socket, &mut buffer)).await {
-        Err(_elapsed) => {
-            child.kill();
-            return Err(CallError::Timeout(deadlines.open).into());
-        }
-        Ok(Err(error)) => return Err(gone("its socket failed", &error).into()),
-        Ok(Ok(None)) => {
-            let end = child.wait_for_end();
-            return Err(CallError::Gone(format!("while opening it {end}")).into());
-        }
-        Ok(Ok(Some(length))) => length,
-    };
-    let opened = message::decode_opened(buffer.get(..length).unwrap_or_default());
-    let description = opened.map_err(|error| gone("its first packet", &error))??;
-
+    let started = start::start(source, spawner, request, deadlines.open).await?;
+    let Started { socket, child, description, buffer } = started;
     let concurrency = usize::try_from(description.info.concurrency).unwrap_or(1).max(1);
-    let child = child.child.take();
     let shared = Arc::new(Shared {
         socket,
         spawner: Arc::clone(spawner),
@@ -125,34 +91,6 @@ pub(super) async fn open(
     });
     let reader = tokio::spawn(read_answers(Arc::clone(&shared), buffer)).abort_handle();
     Ok((Arc::new(WorkerLink { shared, reader }), description))
-}
-
-/// A worker that has not opened its device yet; ended when dropped.
-struct Unopened {
-    child: Option<Child>,
-    spawner: Arc<Spawner>,
-}
-
-impl Unopened {
-    fn kill(&mut self) {
-        if let Some(child) = &mut self.child {
-            // It may have ended already; then there is nothing to kill.
-            let _ = child.kill();
-        }
-    }
-
-    /// The socket is closed, so the process is ending or gone.
-    fn wait_for_end(&mut self) -> String {
-        self.child.take().map_or_else(String::new, |child| end_of(child, &self.spawner))
-    }
-}
-
-impl Drop for Unopened {
-    fn drop(&mut self) {
-        if let Some(child) = self.child.take() {
-            self.spawner.reap(child);
-        }
-    }
 }
 
 impl WorkerLink {
@@ -351,7 +289,7 @@ async fn read_answers(shared: Arc<Shared>, mut buffer: Zeroizing<Vec<u8>>) {
 }
 
 /// Receives one packet; `None` when the worker closed its end.
-async fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+pub(super) async fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     match socket.recv(buffer).await {
         Ok(0) => Ok(None),
         Ok(length) => Ok(Some(length)),
@@ -362,7 +300,7 @@ async fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Option<
 
 /// Says how a process ended that is ending or was killed. One that the kernel keeps in a device
 /// call cannot end now; it is left to the reaper rather than waited for.
-fn end_of(mut child: Child, spawner: &Spawner) -> String {
+pub(super) fn end_of(mut child: Child, spawner: &Spawner) -> String {
     for _ in 0..END_POLLS {
         match child.try_wait() {
             Ok(Some(status)) => return format!("ended with {status}"),

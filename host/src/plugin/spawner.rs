@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ struct Job {
 pub struct Spawner {
     jobs: mpsc::Sender<Job>,
     ending: Arc<Ending>,
+    /// The host's files and directories, links resolved.
+    own: Vec<PathBuf>,
 }
 
 /// How many workers and instances are being ended.
@@ -55,11 +58,12 @@ struct Ending {
 pub(super) struct Counted(Arc<Ending>);
 
 impl Spawner {
-    /// Starts the thread.
+    /// Starts the thread. `own` are the host's files and directories, which no worker gets for
+    /// the asking.
     ///
     /// # Errors
     /// The system's, when it gives no thread.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(own: &[&Path]) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new().name("spawner".into()).spawn(move || {
             for job in queue {
@@ -67,7 +71,15 @@ impl Spawner {
                 let _ = job.done.send(spawn(&job.provider, job.socket, &job.environment));
             }
         })?;
-        Ok(Self { jobs, ending: Arc::default() })
+        // One that is not there has no links to resolve.
+        let resolved = |path: &&Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let own = own.iter().map(resolved).collect();
+        Ok(Self { jobs, ending: Arc::default(), own })
+    }
+
+    /// What no worker gets for the asking.
+    pub(super) fn own(&self) -> &[PathBuf] {
+        &self.own
     }
 
     /// Starts a worker with `socket` as its standard input and nothing of our environment; the

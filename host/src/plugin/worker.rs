@@ -11,6 +11,7 @@ use std::io::{self, Stdin};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use daemon::sandbox::Reached;
 use provider_core::call::Instance;
 use provider_core::{ErrorKind, ProviderError};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -19,8 +20,8 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::Signal;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::message::{self, PACKET_MAX_BYTES};
-use super::opening::{self, Opening};
+use super::message::{self, Asked, PACKET_MAX_BYTES};
+use super::opening::{self, OpenFailure, Opening};
 use super::perform;
 use super::spawner::GRACE;
 
@@ -29,11 +30,6 @@ use super::spawner::GRACE;
 pub fn run() -> ExitCode {
     // The program's file is named differently where it is started by way of /proc.
     let _unnamed = rustix::thread::set_name(c"sealhost-worker");
-    let watch = std::thread::Builder::new().name("watch".into()).spawn(end_with_host);
-    if watch.is_err() {
-        tracing::error!("worker cannot bind itself to its host");
-        return ExitCode::FAILURE;
-    }
     let hardened = daemon::harden::harden();
     if !(hardened.umask && hardened.no_core_file && hardened.not_dumpable) {
         tracing::error!(%hardened, "worker cannot be hardened");
@@ -47,6 +43,29 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Gives up what the worker is not left.
+fn enter(asked: &Asked) -> Result<Option<Reached>, OpenFailure> {
+    let refused =
+        |detail: String| OpenFailure::from(ProviderError::new(ErrorKind::Unsupported, detail));
+    let Some(sandbox) = &asked.sandbox else {
+        let set = asked.limits.set();
+        set.map_err(|error| refused(error.to_string()))?;
+        return Ok(None);
+    };
+    let reached = sandbox.enter().map_err(|error| {
+        refused(format!("{error}; level = \"off\" in [provider.sandbox] goes without"))
+    })?;
+    let missing = sandbox.missing(&reached);
+    if asked.required && !missing.is_empty() {
+        return Err(refused(format!(
+            "the kernel cannot confine the worker wholly (missing: {}), and [provider.sandbox] \
+             level requires it",
+            missing.join(", ")
+        )));
+    }
+    Ok(Some(reached))
 }
 
 /// Waits until the host has closed its end of the socket, as the kernel does for it when it dies,
@@ -64,21 +83,36 @@ fn end_with_host() {
 fn serve(socket: &Stdin) -> io::Result<()> {
     let mut buffer = Zeroizing::new(vec![0; PACKET_MAX_BYTES]);
     let Some(length) = receive(socket, &mut buffer)? else { return Ok(()) };
-    let asked = message::decode_open(buffer.get(..length).unwrap_or_default());
+    let asked = message::decode_question(buffer.get(..length).unwrap_or_default());
     buffer.zeroize();
     let asked = asked.map_err(io::Error::other)?;
     let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get());
     if parent != Some(asked.parent) {
         return Err(io::Error::other("the host is gone"));
     }
+    // Before the plugin is loaded, which runs its code, and while this is the only thread.
+    let entered = enter(&asked);
+    std::thread::Builder::new().name("watch".into()).spawn(end_with_host)?;
 
-    let opened = opening::open(&Opening {
-        plugin: &asked.plugin,
-        sha256: asked.sha256,
-        settings: &asked.settings,
-        secrets: &asked.secrets,
-        known: asked.known.as_ref(),
-        refused: &asked.refused,
+    let Some(open) = &asked.open else {
+        let needs =
+            entered.and_then(|_reached| opening::ask(&asked.plugin, asked.sha256, &asked.settings));
+        let packet = message::encode_needs(&needs).map_err(io::Error::other)?;
+        send(socket, &packet, SendFlags::NOSIGNAL)?;
+        return Ok(());
+    };
+    let opened = entered.and_then(|reached| {
+        let opening = Opening {
+            plugin: &asked.plugin,
+            sha256: asked.sha256,
+            settings: &asked.settings,
+            secrets: &open.secrets,
+            known: open.known.as_ref(),
+            refused: &open.refused,
+        };
+        let mut opened = opening::open(&opening)?;
+        opened.description.sandbox = reached;
+        Ok(opened)
     });
     drop(asked);
     wire::burn_stack();

@@ -170,6 +170,13 @@ impl Provider {
                 (ProviderState::Down, Some(reason.clone()))
             }
         };
+        let sandbox = match &state.availability {
+            Availability::Open(link) => link.sandbox().map(convert::confined),
+            Availability::Opening
+            | Availability::Absent(_)
+            | Availability::Down(_)
+            | Availability::Replaced(_) => None,
+        };
         let info = state.info.as_ref();
         let mut notes: Vec<_> = info
             .map(|info| info.notes.clone())
@@ -199,6 +206,7 @@ impl Provider {
                 .map(|info| convert::capabilities(info.capabilities))
                 .unwrap_or_default(),
             notes,
+            sandbox,
             fallback_active: false,
         }
     }

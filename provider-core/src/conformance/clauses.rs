@@ -20,6 +20,7 @@ pub(super) const ALL: &[Named] = &[
     ("the same device opens again with its identity", reopening_keeps_the_identity),
     ("another device is refused by the recorded identity", changed_identity_is_wrong_device),
     ("what a pin is shown to has one name, and another device another", subjects_differ),
+    ("needs are said, alike each time, and without a device", needs_are_stable),
     ("random fills its whole buffer and does not repeat", random_fills),
     ("known answers of HMAC-SHA256", known_answers),
     ("imported keys at and past the limits", import_limits),
@@ -88,6 +89,12 @@ fn subjects_differ(bench: &Bench<'_>) -> Clause {
     let (settings, _) = (bench.setup.other_device)();
     let other = bench.plugin.auth_subject(&settings).map_err(show)?;
     ensure(other != Some(subject), "another device has the same name")
+}
+
+fn needs_are_stable(bench: &Bench<'_>) -> Clause {
+    let (settings, _) = (bench.setup.device)();
+    let needs = bench.plugin.needs(&settings).map_err(show)?;
+    ensure(bench.plugin.needs(&settings) == Ok(needs), "a second answer differs")
 }
 
 fn random_fills(bench: &Bench<'_>) -> Clause {

@@ -34,5 +34,7 @@ pub use self::request::{
     CreateRequest, ImportRequest, MacItem, PcrSelection, RandomRequest, RewrapItem, RotateRequest,
     SealItem, SignRequest, UnsealItem, VerifyRequest,
 };
-pub use self::status::{ProviderList, ProviderState, ProviderStatus, Status};
+pub use self::status::{
+    Confined, ConfinedLevel, ProviderList, ProviderState, ProviderStatus, Status,
+};
 pub use self::types::{Algorithm, Origin, Protection, SealedText, Usage, VersionState};

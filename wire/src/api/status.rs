@@ -18,8 +18,50 @@ pub struct Status {
     pub order: Vec<ProviderName>,
     /// The least protection of a new key version.
     pub floor: Protection,
+    /// How far the host itself is confined.
+    pub sandbox: Confined,
     /// Every configured provider.
     pub providers: Vec<ProviderStatus>,
+}
+
+/// How far a process is confined, as the kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confined {
+    /// Files: those that it does not need cannot be opened.
+    pub filesystem: ConfinedLevel,
+    /// Networks and sockets: those that it does not need cannot be reached.
+    pub network: ConfinedLevel,
+    /// System calls: those that no service needs are refused.
+    pub syscalls: ConfinedLevel,
+    /// Most memory of its own, bytes; absent where it is not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Most open descriptors; absent where they are not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+}
+
+/// How far a restriction is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConfinedLevel {
+    /// Not at all: it is not wanted, or the kernel cannot.
+    None,
+    /// In part: the kernel is too old for the rest.
+    Partial,
+    /// Wholly.
+    Full,
+}
+
+impl ConfinedLevel {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Partial => "partial",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// `GET /v1/providers`.
@@ -59,6 +101,10 @@ pub struct ProviderStatus {
     /// What an operator should know, such as a protection stated in the configuration.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// How far its worker is confined; absent while it has none, and where it is not confined at
+    /// all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Confined>,
     /// Whether keys of this provider are sealing with another one now.
     pub fallback_active: bool,
 }

@@ -97,6 +97,7 @@ fn provider(name: &str, path: &str) -> ProviderConfig {
             sha256: None,
             isolation: Isolation::Process,
             environment: Vec::new(),
+            confinement: Confinement::default(),
         },
         protection: None,
         settings: Settings::default(),

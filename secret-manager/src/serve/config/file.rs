@@ -20,6 +20,7 @@ pub(super) fn whole(mut root: Section<'_>) -> Read<Config> {
     let source = root.table("source").and_then(source::source);
     let rules = sections::rules(&mut root, OPERATIONS);
     let credentials = credential::all(&mut root);
+    let sandbox = sections::sandbox(&mut root);
     root.finish();
     let (limits, timeouts) = limits?;
     let (source, negative_ttl) = source?;
@@ -35,6 +36,7 @@ pub(super) fn whole(mut root: Section<'_>) -> Read<Config> {
         negative_ttl,
         rules: rules?,
         credentials: credentials?,
+        sandbox: sandbox?,
     })
 }
 

@@ -17,6 +17,7 @@ use daemon::http::Timeouts;
 use daemon::limit::Limits;
 use daemon::listener::Endpoint;
 use daemon::rules::{Operation, Rules};
+use daemon::sandbox::{Demand, Network, Paths, Sandbox, Unix};
 use wire::name::KeyName;
 use wire::secrets::SecretName;
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub rules: Rules,
     /// What systemd gets, and where it asks.
     pub credentials: Option<Credentials>,
+    /// How strictly the daemon confines itself.
+    pub sandbox: Demand,
 }
 
 /// Where the host is.
@@ -162,6 +165,37 @@ impl Config {
         config::load(path, file::whole)
     }
 
+    /// What the daemon is left: its own files, those that its source reads, the broker's port, and
+    /// the host's socket among all Unix sockets.
+    #[must_use]
+    pub fn sandbox(&self, config: &Path) -> Sandbox {
+        let asked = self.credentials.iter().map(|credentials| &credentials.listen);
+        let sockets = std::iter::once(&self.listen).chain(asked);
+        let sockets: Vec<_> = sockets.map(|listen| listen.path.as_path()).collect();
+        let mut paths = Paths::of_daemon(config, &self.state_dir, &self.audit_path, &sockets);
+        let network = match &self.source {
+            None => Network::None,
+            Some(SourceConfig::Directory { path, .. }) => {
+                paths.read.push(path.clone());
+                Network::None
+            }
+            Some(SourceConfig::Mqtt(mqtt)) => {
+                // Both are read anew at each connection, and may be other files by then.
+                let read = mqtt.password.iter().chain(mqtt.broker.authorities());
+                paths.read.extend(read.filter_map(|path| path.parent().map(Path::to_owned)));
+                mqtt.broker.port().map_or(Network::None, |port| Network::Named(vec![port]))
+            }
+        };
+        Sandbox {
+            paths: Some(paths),
+            network,
+            unix: Unix::Any,
+            programs: false,
+            administers: true,
+            limits: daemon::sandbox::Limits::default(),
+        }
+    }
+
     /// Tells what is allowed but should be in the log.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
@@ -193,6 +227,7 @@ pub fn load_rules(path: &Path, running: &Config) -> Result<Reload, ConfigError> 
         negative_ttl,
         rules,
         credentials,
+        sandbox,
     } = Config::load(path)?;
     let sections = [
         ("[listen]", listen != running.listen),
@@ -203,6 +238,7 @@ pub fn load_rules(path: &Path, running: &Config) -> Result<Reload, ConfigError> 
         ("[[store]]", stores != running.stores),
         ("[source]", (&source, negative_ttl) != (&running.source, running.negative_ttl)),
         ("[credentials]", credentials != running.credentials),
+        ("[sandbox]", sandbox != running.sandbox),
     ];
     Ok(Reload::new(rules, sections))
 }

@@ -55,6 +55,24 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Broker {
+    /// Its TCP port; none on this machine's socket.
+    #[must_use]
+    pub const fn port(&self) -> Option<u16> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tls { port, .. } | Self::DangerClear { port, .. } => Some(*port),
+        }
+    }
+
+    /// The file of authorities that it is checked by.
+    #[must_use]
+    pub const fn authorities(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Tls { ca, .. } => Some(ca),
+            Self::Unix(_) | Self::DangerClear { .. } => None,
+        }
+    }
+
     pub(super) async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
         match self {
             Self::Unix(path) => {
