@@ -104,6 +104,7 @@ fn defaults_of_the_page_are_the_constants() {
     check_default(deadlines, "generate", &written(GENERATE_DEADLINE));
     check_default(deadlines, "mac", &written(MAC_DEADLINE));
     check_default(deadlines, "queue_length", &QUEUE_LENGTH.to_string());
+    assert_eq!(row(deadlines, "queue_length_per_uid")[2], "two thirds of `queue_length`");
     let Limits { connections, connections_per_uid, in_flight, in_flight_per_uid } =
         Limits::default();
     check_default("## `[limits]`", "connections", &connections.to_string());
@@ -129,6 +130,7 @@ fn limits_of_the_page_are_the_constants() {
     }
     let length = format!("1 to {QUEUE_LENGTH_MAX}");
     check_limits("### `[provider.deadlines]`", "queue_length", &length);
+    check_limits("### `[provider.deadlines]`", "queue_length_per_uid", &length);
     for key in ["connections", "connections_per_uid", "in_flight", "in_flight_per_uid"] {
         check_limits("## `[limits]`", key, &format!("1 to {LIMIT_MAX}"));
     }

@@ -85,7 +85,8 @@ const DEADLINES: Deadlines = Deadlines {
     queue: Duration::from_secs(5),
     generate: Duration::from_secs(120),
     mac: Duration::from_secs(5),
-    queue_length: 512,
+    queue_length: 768,
+    queue_length_per_uid: 512,
 };
 
 fn provider(name: &str, path: &str) -> ProviderConfig {
@@ -145,6 +146,7 @@ fn example() -> Config {
             generate: Duration::from_secs(3600),
             mac: Duration::from_secs(10),
             queue_length: 16,
+            queue_length_per_uid: 11,
         },
     };
     let mut soft = ProviderConfig {
