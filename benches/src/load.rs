@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -73,6 +73,107 @@ pub(crate) fn run_on(
         p50_us: latencies.value_at_quantile(0.5) / 1000,
         p99_us: latencies.value_at_quantile(0.99) / 1000,
         cpu_us: pids.iter().zip(before).map(spent).collect(),
+    }
+}
+
+/// What a user got who may be refused.
+pub(crate) struct Flooded {
+    pub(crate) per_second: f64,
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    pub(crate) refused: u64,
+}
+
+impl Flooded {
+    pub(crate) fn line(&self) -> String {
+        format!("{} {} {} {}", self.per_second, self.p50_us, self.p99_us, self.refused)
+    }
+
+    pub(crate) fn from_line(line: &str) -> Self {
+        let mut words = line.split(' ');
+        let mut next = || words.next().unwrap_or_else(|| panic!("not figures: {line:?}"));
+        Self {
+            per_second: next().parse().unwrap(),
+            p50_us: next().parse().unwrap(),
+            p99_us: next().parse().unwrap(),
+            refused: next().parse().unwrap(),
+        }
+    }
+}
+
+/// As [`run_on`], on the thread that asks: of the requests that were not refused.
+pub(crate) fn flood(
+    socket: &Path,
+    Request(request): &Request,
+    connections: usize,
+    time: Duration,
+) -> Flooded {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let refused = Arc::new(AtomicU64::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let latencies = runtime.block_on(async {
+        let clients: Vec<_> = (0..connections)
+            .map(|_| {
+                let (socket, request) = (socket.to_owned(), Arc::clone(request));
+                let (refused, stop) = (Arc::clone(&refused), Arc::clone(&stop));
+                tokio::spawn(async move {
+                    let mut latencies = Histogram::new(3).unwrap();
+                    while !stop.load(Ordering::Relaxed) {
+                        press(&socket, &request, &stop, &refused, &mut latencies).await;
+                    }
+                    latencies
+                })
+            })
+            .collect();
+        tokio::time::sleep(time).await;
+        stop.store(true, Ordering::Relaxed);
+        let mut all = Histogram::<u64>::new(3).unwrap();
+        for client in clients {
+            all.add(client.await.unwrap()).unwrap();
+        }
+        all
+    });
+    let answered = f64::from(u32::try_from(latencies.len()).unwrap());
+    Flooded {
+        per_second: answered / time.as_secs_f64(),
+        p50_us: latencies.value_at_quantile(0.5) / 1000,
+        p99_us: latencies.value_at_quantile(0.99) / 1000,
+        refused: refused.load(Ordering::Relaxed),
+    }
+}
+
+/// Sends on one connection until it is refused or told to stop.
+async fn press(
+    socket: &Path,
+    request: &[u8],
+    stop: &AtomicBool,
+    refused: &AtomicU64,
+    latencies: &mut Histogram<u64>,
+) {
+    let Ok(mut stream) = UnixStream::connect(socket).await else {
+        refused.fetch_add(1, Ordering::Relaxed);
+        return tokio::task::yield_now().await;
+    };
+    let mut buffer = Vec::with_capacity(8192);
+    while !stop.load(Ordering::Relaxed) {
+        let started = Instant::now();
+        let sent = stream.write_all(request).await;
+        buffer.clear();
+        while !is_complete(&buffer) {
+            if sent.is_err() || stream.read_buf(&mut buffer).await.unwrap_or(0) == 0 {
+                refused.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        }
+        match buffer.get(9..12).unwrap_or_default() {
+            b"200" => {
+                latencies.record(u64::try_from(started.elapsed().as_nanos()).unwrap()).unwrap();
+            }
+            b"429" => {
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => panic!("{}", String::from_utf8_lossy(&buffer)),
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 )]
 
 mod bare;
+mod fairness;
 mod growth;
 mod load;
 mod sas;
@@ -44,6 +45,12 @@ struct Arguments {
     /// Only the secret manager: from memory and from a sealed file, 10,000 secrets in it.
     #[arg(long)]
     secrets: bool,
+    /// Only how one user fares beside another that floods the host. Needs root.
+    #[arg(long)]
+    fairness: bool,
+    /// Only one of two users, for the bench itself.
+    #[command(flatten)]
+    part: fairness::Part,
     /// Only the bare loop on a token, for the bench itself.
     #[arg(long, hide = true)]
     bare_token: Option<std::path::PathBuf>,
@@ -56,6 +63,10 @@ fn main() {
         println!("{}", bare::token_loop(module, time));
         return;
     }
+    if let Some(figures) = arguments.part.play(time) {
+        println!("{figures}");
+        return;
+    }
     if cfg!(debug_assertions) {
         println!("not a release build: the figures mean little");
     }
@@ -64,6 +75,11 @@ fn main() {
     }
     if arguments.secrets {
         secrets::measure(time);
+        println!("{}", load::machine());
+        return;
+    }
+    if arguments.fairness {
+        fairness::measure(&arguments.providers, arguments.seconds);
         println!("{}", load::machine());
         return;
     }

@@ -1,13 +1,27 @@
-//! How many connections and requests one user, and all together, may have open.
+//! How much one user, and all together, may have: connections, requests under way, requests a
+//! second, bytes of bodies in memory.
 //!
 //! A refusal is a value, which the front-end turns into an answer; nothing is closed silently
 //! here. A permit gives its place back when it is dropped. Nothing waits.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use wire::limits::BODY_MAX_BYTES;
+
+use crate::clock::Clock;
 use crate::peer::Principal;
+
+mod bucket;
+mod descriptors;
+mod lane;
+
+use bucket::Bucket;
+use lane::Lane;
+
+pub(crate) use lane::InTurns;
 
 /// The limits of a daemon.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,6 +34,15 @@ pub struct Limits {
     pub in_flight: usize,
     /// Requests being answered, of one user.
     pub in_flight_per_uid: usize,
+    /// Requests of one user a second; none is no limit.
+    pub rate_per_uid: Option<NonZeroU32>,
+    /// Requests that one user may make at once after a while without any; where there is none, as
+    /// many as in a second.
+    pub burst_per_uid: Option<NonZeroU32>,
+    /// Bytes of bodies in memory, of all users.
+    pub body_bytes: usize,
+    /// Bytes of bodies in memory, of one user.
+    pub body_bytes_per_uid: usize,
 }
 
 impl Limits {
@@ -32,6 +55,10 @@ impl Limits {
     pub const IN_FLIGHT: usize = 768;
     /// Requests of one user being answered: one for each connection.
     pub const IN_FLIGHT_PER_UID: usize = 512;
+    /// Bodies of all users: sixteen of the longest. Decoding one takes some times as much.
+    pub const BODY_BYTES: usize = 16 * BODY_MAX_BYTES;
+    /// Bodies of one user: half, so that a second user finds room.
+    pub const BODY_BYTES_PER_UID: usize = 8 * BODY_MAX_BYTES;
 }
 
 impl Default for Limits {
@@ -41,9 +68,20 @@ impl Default for Limits {
             connections_per_uid: Self::CONNECTIONS_PER_UID,
             in_flight: Self::IN_FLIGHT,
             in_flight_per_uid: Self::IN_FLIGHT_PER_UID,
+            rate_per_uid: None,
+            burst_per_uid: None,
+            body_bytes: Self::BODY_BYTES,
+            body_bytes_per_uid: Self::BODY_BYTES_PER_UID,
         }
     }
 }
+
+/// Connections that are being told that there is no room for them, at most; one more is told so
+/// in fewer words.
+pub(crate) const TURNED_AWAY: usize = 64;
+
+/// Users without a connection whose rate is still remembered, before the old ones are looked for.
+const REMEMBERED: usize = 64;
 
 /// There is no room; to be tried again later.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -60,9 +98,34 @@ pub enum Busy {
     /// The user has as many requests as it may.
     #[error("{0} requests of this user are being answered, the limit")]
     InFlightOfUser(usize),
+    /// The user asks more often than it may.
+    #[error("this user makes more than {0} requests a second, the limit")]
+    RateOfUser(NonZeroU32),
+    /// The bodies of all users together are as long as they may be.
+    #[error("bodies of {0} bytes are being read, the limit of this daemon")]
+    Body(usize),
+    /// The bodies of the user are as long as they may be.
+    #[error("bodies of {0} bytes of this user are being read, the limit")]
+    BodyOfUser(usize),
 }
 
-/// Counts connections and requests against their limits.
+impl Busy {
+    /// The key of `[limits]` that sets the limit, which is its name in metrics too.
+    #[must_use]
+    pub const fn limit(self) -> &'static str {
+        match self {
+            Self::Connections(_) => "connections",
+            Self::ConnectionsOfUser(_) => "connections_per_uid",
+            Self::InFlight(_) => "in_flight",
+            Self::InFlightOfUser(_) => "in_flight_per_uid",
+            Self::RateOfUser(_) => "rate_per_uid",
+            Self::Body(_) => "body_bytes",
+            Self::BodyOfUser(_) => "body_bytes_per_uid",
+        }
+    }
+}
+
+/// Counts connections, requests and bytes against their limits.
 ///
 /// Clones count together.
 #[derive(Clone, Debug)]
@@ -71,8 +134,13 @@ pub struct Limiter(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     limits: Limits,
+    clock: Clock,
     connections: Mutex<Connections>,
     in_flight: AtomicUsize,
+    body_bytes: AtomicUsize,
+    turned_away: AtomicUsize,
+    /// In which those who are turned away take turns.
+    lane_of_none: Arc<Lane>,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +152,16 @@ struct Connections {
 #[derive(Debug)]
 struct User {
     connections: usize,
-    in_flight: Arc<AtomicUsize>,
+    counts: Arc<OfUser>,
+}
+
+/// What is counted of one user, however many connections it has.
+#[derive(Debug)]
+struct OfUser {
+    in_flight: AtomicUsize,
+    body_bytes: AtomicUsize,
+    bucket: Option<Bucket>,
+    lane: Arc<Lane>,
 }
 
 /// The place of one connection.
@@ -92,7 +169,7 @@ struct User {
 pub struct ConnectionPermit {
     shared: Arc<Shared>,
     uid: u32,
-    in_flight: Arc<AtomicUsize>,
+    of_user: Arc<OfUser>,
 }
 
 /// Who asks, for as long as the connection lives.
@@ -108,15 +185,41 @@ pub struct Caller {
 #[derive(Debug)]
 pub struct RequestPermit {
     shared: Arc<Shared>,
-    of_user: Arc<AtomicUsize>,
+    of_user: Arc<OfUser>,
 }
 
+/// Room for the body of one request, for as long as it is in memory.
+#[derive(Debug)]
+pub(crate) struct BodyPermit {
+    shared: Arc<Shared>,
+    of_user: Arc<OfUser>,
+    bytes: usize,
+}
+
+/// The place of one connection that is being told that there is no room.
+#[derive(Debug)]
+pub(crate) struct TurnedAway(Arc<Shared>);
+
 impl Limiter {
+    /// Starts counting from nothing, with no more connections than this process can have open;
+    /// says so in the log when these are fewer than `limits` has.
+    #[must_use]
+    pub fn for_process(limits: Limits, clock: Clock) -> Self {
+        Self::new(descriptors::fit(limits), clock)
+    }
+
     /// Starts counting from nothing.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        let connections = Mutex::default();
-        Self(Arc::new(Shared { limits, connections, in_flight: AtomicUsize::new(0) }))
+    pub fn new(limits: Limits, clock: Clock) -> Self {
+        Self(Arc::new(Shared {
+            limits,
+            clock,
+            connections: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            body_bytes: AtomicUsize::new(0),
+            turned_away: AtomicUsize::new(0),
+            lane_of_none: Arc::default(),
+        }))
     }
 
     /// Takes a place for a connection of `uid`.
@@ -125,7 +228,7 @@ impl Limiter {
     /// [`Busy::Connections`], [`Busy::ConnectionsOfUser`]: there is none.
     pub fn connection(&self, uid: u32) -> Result<ConnectionPermit, Busy> {
         let limits = &self.0.limits;
-        let mut connections = self.0.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self.0.lock();
         let of_user = connections.users.get(&uid).map_or(0, |user| user.connections);
         if of_user >= limits.connections_per_uid {
             return Err(Busy::ConnectionsOfUser(of_user));
@@ -133,49 +236,136 @@ impl Limiter {
         if connections.all >= limits.connections {
             return Err(Busy::Connections(connections.all));
         }
+        if connections.users.len() > REMEMBERED.saturating_add(connections.all) {
+            let now = self.0.clock.passed();
+            connections.users.retain(|_, user| user.connections > 0 || !user.counts.is_idle(now));
+        }
         connections.all += 1;
-        let new = || User { connections: 0, in_flight: Arc::default() };
+        let new = || User { connections: 0, counts: Arc::new(OfUser::new(limits)) };
         let user = connections.users.entry(uid).or_insert_with(new);
         user.connections += 1;
-        let in_flight = Arc::clone(&user.in_flight);
+        let of_user = Arc::clone(&user.counts);
         drop(connections);
-        Ok(ConnectionPermit { shared: Arc::clone(&self.0), uid, in_flight })
+        Ok(ConnectionPermit { shared: Arc::clone(&self.0), uid, of_user })
+    }
+
+    /// Takes a place among those that are told that there is no room; there may be none either.
+    pub(crate) fn turn_away(&self) -> Option<TurnedAway> {
+        take(&self.0.turned_away, 1, TURNED_AWAY).ok()?;
+        Some(TurnedAway(Arc::clone(&self.0)))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OfUser {
+    fn new(limits: &Limits) -> Self {
+        let bucket = |rate| Bucket::new(rate, limits.burst_per_uid.unwrap_or(rate));
+        Self {
+            in_flight: AtomicUsize::new(0),
+            body_bytes: AtomicUsize::new(0),
+            bucket: limits.rate_per_uid.map(bucket),
+            lane: Arc::default(),
+        }
+    }
+
+    /// Whether forgetting it gives the user nothing that it does not have.
+    fn is_idle(&self, now: std::time::Duration) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0
+            && self.body_bytes.load(Ordering::Relaxed) == 0
+            && self.bucket.as_ref().is_none_or(|bucket| bucket.is_full(now))
     }
 }
 
 impl ConnectionPermit {
+    /// Counts a request that begins on this connection.
+    ///
+    /// # Errors
+    /// [`Busy::RateOfUser`]: it comes too soon. It is not counted then.
+    pub(crate) fn begin(&self) -> Result<(), Busy> {
+        match (&self.of_user.bucket, self.shared.limits.rate_per_uid) {
+            (Some(bucket), Some(rate)) if !bucket.take(self.shared.clock.passed()) => {
+                Err(Busy::RateOfUser(rate))
+            }
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+
     /// Takes a place for a request on this connection.
     ///
     /// # Errors
     /// [`Busy::InFlight`], [`Busy::InFlightOfUser`]: there is none.
     pub fn request(&self) -> Result<RequestPermit, Busy> {
         let limits = &self.shared.limits;
-        take(&self.in_flight, limits.in_flight_per_uid).map_err(Busy::InFlightOfUser)?;
-        if let Err(found) = take(&self.shared.in_flight, limits.in_flight) {
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let of_user = &self.of_user.in_flight;
+        take(of_user, 1, limits.in_flight_per_uid).map_err(Busy::InFlightOfUser)?;
+        if let Err(found) = take(&self.shared.in_flight, 1, limits.in_flight) {
+            of_user.fetch_sub(1, Ordering::Relaxed);
             return Err(Busy::InFlight(found));
         }
-        let of_user = Arc::clone(&self.in_flight);
+        let of_user = Arc::clone(&self.of_user);
         Ok(RequestPermit { shared: Arc::clone(&self.shared), of_user })
+    }
+
+    /// Room for a body of which nothing is read yet.
+    pub(crate) fn body(&self) -> BodyPermit {
+        let (shared, of_user) = (Arc::clone(&self.shared), Arc::clone(&self.of_user));
+        BodyPermit { shared, of_user, bytes: 0 }
+    }
+
+    /// In which the connections of the user take turns.
+    pub(crate) fn lane(&self) -> Arc<Lane> {
+        Arc::clone(&self.of_user.lane)
     }
 }
 
-/// Adds one unless the count has reached `most`; then returns the count.
-fn take(count: &AtomicUsize, most: usize) -> Result<(), usize> {
+impl BodyPermit {
+    /// Takes room for so many bytes more.
+    ///
+    /// # Errors
+    /// [`Busy::Body`], [`Busy::BodyOfUser`]: there is not as much.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Busy> {
+        let limits = &self.shared.limits;
+        let of_user = &self.of_user.body_bytes;
+        take(of_user, bytes, limits.body_bytes_per_uid).map_err(Busy::BodyOfUser)?;
+        if let Err(found) = take(&self.shared.body_bytes, bytes, limits.body_bytes) {
+            of_user.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Busy::Body(found));
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(())
+    }
+}
+
+impl TurnedAway {
+    pub(crate) fn lane(&self) -> Arc<Lane> {
+        Arc::clone(&self.0.lane_of_none)
+    }
+}
+
+/// Adds to the count unless it would exceed `most`; then returns the count.
+fn take(count: &AtomicUsize, more: usize, most: usize) -> Result<(), usize> {
     // The counts guard no other memory, so that no ordering is needed.
-    let add = |now: usize| (now < most).then_some(now + 1);
+    let add = |now: usize| now.checked_add(more).filter(|sum| *sum <= most);
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).map(|_| ())
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut connections =
-            self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self.shared.lock();
         connections.all = connections.all.saturating_sub(1);
         if let Some(user) = connections.users.get_mut(&self.uid) {
             user.connections = user.connections.saturating_sub(1);
-            // A request that outlives its connection keeps its user's count alive by itself.
-            if user.connections == 0 && Arc::strong_count(&user.in_flight) <= 2 {
+            // A request that outlives its connection keeps its user's counts alive by itself; a
+            // user that has used up its rate does not get it anew by connecting again.
+            if user.connections == 0
+                && Arc::strong_count(&user.counts) <= 2
+                && user.counts.is_idle(self.shared.clock.passed())
+            {
                 connections.users.remove(&self.uid);
             }
         }
@@ -184,112 +374,23 @@ impl Drop for ConnectionPermit {
 
 impl Drop for RequestPermit {
     fn drop(&mut self) {
-        self.of_user.fetch_sub(1, Ordering::Relaxed);
+        self.of_user.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SMALL: Limits =
-        Limits { connections: 3, connections_per_uid: 2, in_flight: 3, in_flight_per_uid: 2 };
-
-    /// Opens connections of these users one after the other, and compares the last answer.
-    #[track_caller]
-    fn check_connections(users: &[u32], last: Result<(), Busy>) {
-        let limiter = Limiter::new(SMALL);
-        let mut answers: Vec<_> = users.iter().map(|uid| limiter.connection(*uid)).collect();
-        let found = answers.pop().unwrap();
-        assert!(answers.iter().all(Result::is_ok));
-        assert_eq!(found.map(drop), last);
-    }
-
-    #[test]
-    fn connections_of_a_user_at_the_limit_are_taken() {
-        check_connections(&[1, 1], Ok(()));
-    }
-
-    #[test]
-    fn connection_of_a_user_past_the_limit_is_busy() {
-        check_connections(&[1, 1, 1], Err(Busy::ConnectionsOfUser(2)));
-    }
-
-    #[test]
-    fn connections_of_all_at_the_limit_are_taken() {
-        check_connections(&[1, 1, 2], Ok(()));
-    }
-
-    #[test]
-    fn connection_of_all_past_the_limit_is_busy() {
-        check_connections(&[1, 1, 2, 3], Err(Busy::Connections(3)));
-    }
-
-    #[test]
-    fn connection_closed_makes_room_and_its_user_is_forgotten() {
-        let limiter = Limiter::new(SMALL);
-        let first = limiter.connection(1).unwrap();
-        let second = limiter.connection(1).unwrap();
-        drop(first);
-        assert!(limiter.connection(1).is_ok());
-        drop(second);
-        assert!(limiter.0.connections.lock().unwrap().users.is_empty());
-        assert_eq!(limiter.0.connections.lock().unwrap().all, 0);
-    }
-
-    #[test]
-    fn requests_at_the_users_limit_are_taken_and_one_more_is_busy() {
-        let limiter = Limiter::new(SMALL);
-        let (one, two) = (limiter.connection(1).unwrap(), limiter.connection(1).unwrap());
-        let _first = one.request().unwrap();
-        let second = two.request().unwrap();
-        assert_eq!(one.request().map(drop), Err(Busy::InFlightOfUser(2)));
-        drop(second);
-        assert!(one.request().is_ok());
-    }
-
-    #[test]
-    fn requests_at_the_limit_of_all_are_taken_and_one_more_is_busy() {
-        let limiter = Limiter::new(SMALL);
-        let (one, two) = (limiter.connection(1).unwrap(), limiter.connection(2).unwrap());
-        let _held = [one.request().unwrap(), one.request().unwrap()];
-        let third = two.request().unwrap();
-        assert_eq!(two.request().map(drop), Err(Busy::InFlight(3)));
-        drop(third);
-        assert!(two.request().is_ok(), "a refused request kept its place");
-    }
-
-    #[test]
-    fn request_that_outlives_its_connection_still_counts() {
-        let limiter = Limiter::new(SMALL);
-        let connection = limiter.connection(1).unwrap();
-        let _held = [connection.request().unwrap(), connection.request().unwrap()];
-        drop(connection);
-        let again = limiter.connection(1).unwrap();
-        assert_eq!(again.request().map(drop), Err(Busy::InFlightOfUser(2)));
-    }
-
-    #[test]
-    fn places_taken_by_many_threads_never_exceed_the_limit() {
-        let limits =
-            Limits { connections: 8, connections_per_uid: 8, in_flight: 5, in_flight_per_uid: 5 };
-        let limiter = Limiter::new(limits);
-        let most = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    let connection = limiter.connection(1).unwrap();
-                    for _ in 0..10_000 {
-                        if let Ok(_permit) = connection.request() {
-                            let now = limiter.0.in_flight.load(Ordering::Relaxed);
-                            most.fetch_max(now, Ordering::Relaxed);
-                        }
-                    }
-                });
-            }
-        });
-        assert!((1..=5).contains(&most.load(Ordering::Relaxed)));
-        assert_eq!(limiter.0.in_flight.load(Ordering::Relaxed), 0);
+impl Drop for BodyPermit {
+    fn drop(&mut self) {
+        self.of_user.body_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shared.body_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
+
+impl Drop for TurnedAway {
+    fn drop(&mut self) {
+        self.0.turned_away.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

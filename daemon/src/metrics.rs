@@ -21,6 +21,12 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<OperationLabels, Histogram, fn() -> Histogram>,
     audit_failures: Counter,
+    refused: Family<LimitLabels, Counter>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -43,8 +49,14 @@ impl Metrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             audit_failures: Counter::default(),
+            refused: Family::default(),
         };
-        let Self { registry, requests, durations, audit_failures } = &mut metrics;
+        let Self { registry, requests, durations, audit_failures, refused } = &mut metrics;
+        registry.register(
+            "refused",
+            "Requests and connections answered busy, by the limit that was reached",
+            refused.clone(),
+        );
         registry.register("requests", "Requests answered", requests.clone());
         registry.register(
             "request_duration_seconds",
@@ -73,6 +85,11 @@ impl Metrics {
         self.requests.get_or_create(&RequestLabels { operation, outcome }).inc();
         let durations = self.durations.get_or_create(&OperationLabels { operation });
         durations.observe(duration.as_secs_f64());
+    }
+
+    /// Counts what was answered `busy`, by the key of the configuration that sets the limit.
+    pub fn count_refused(&self, limit: &'static str) {
+        self.refused.get_or_create(&LimitLabels { limit }).inc();
     }
 
     /// Counts a reply that was withheld because the audit could not be written.
@@ -117,6 +134,13 @@ mod tests {
     fn duration_is_in_its_bucket() {
         let line = "example_request_duration_seconds_bucket{le=\"0.005\",operation=\"seal\"} 1";
         check(None, Some("seal"), line);
+    }
+
+    #[test]
+    fn refusal_is_counted_by_its_limit() {
+        let metrics = Metrics::new("example");
+        metrics.count_refused("in_flight");
+        assert!(metrics.text().contains("example_refused_total{limit=\"in_flight\"} 1"));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 mod peer_groups;
+mod unit;
+
+pub use unit::{UNIT_NAME_BYTES, UnitName, Unknowable, knowable};
 
 /// The uid that no process has: the kernel's "no such user", `(uid_t) -1`.
 const NO_UID: u32 = u32::MAX;
@@ -17,13 +20,15 @@ const NO_GID: u32 = u32::MAX;
 /// The unauthenticated other end of a connection.
 ///
 /// Taken by the kernel at the time of connect(2): a process that changes its user later, or hands
-/// the connection to another, is still who it was then.
+/// the connection to another, is still who it was then. Its unit is that of the moment when this
+/// is asked, if the process has not ended by then.
 #[derive(Debug)]
 pub struct Peer {
     uid: u32,
     gid: u32,
     groups: Vec<u32>,
     pid: Option<u32>,
+    unit: Option<UnitName>,
 }
 
 /// Why nobody can be held to be at the other end.
@@ -44,17 +49,20 @@ impl Peer {
     /// The answer of the operating system when the socket is not a connected Unix socket.
     ///
     /// # Spec
-    /// unix(7): `SO_PEERCRED`; `SO_PEERGROUPS` for the supplementary groups.
+    /// unix(7): `SO_PEERCRED`; `SO_PEERGROUPS` for the supplementary groups, `SO_PEERPIDFD` (Linux
+    /// 6.5) for the process whose unit is asked for.
     pub fn of(socket: impl AsFd) -> io::Result<Self> {
         let socket = socket.as_fd();
         let credentials =
             nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::PeerCredentials)?;
+        // A process outside our pid namespace shows as 0.
+        let pid = u32::try_from(credentials.pid()).ok().filter(|pid| *pid != 0);
         Ok(Self {
             uid: credentials.uid(),
             gid: credentials.gid(),
             groups: peer_groups::of(socket)?,
-            // A process outside our pid namespace shows as 0.
-            pid: u32::try_from(credentials.pid()).ok().filter(|pid| *pid != 0),
+            pid,
+            unit: unit::of(socket, pid),
         })
     }
 }
@@ -68,6 +76,7 @@ pub struct Principal {
     gid: u32,
     groups: Arc<[u32]>,
     pid: Option<u32>,
+    unit: Option<UnitName>,
 }
 
 /// Takes a peer for a caller, on the kernel's word.
@@ -79,10 +88,10 @@ pub fn authenticate(peer: Peer) -> Result<Principal, AuthnError> {
     if peer.uid == NO_UID || peer.gid == NO_GID {
         return Err(AuthnError::Nobody);
     }
-    let mut groups = peer.groups;
+    let Peer { uid, gid, mut groups, pid, unit } = peer;
     groups.sort_unstable();
     groups.dedup();
-    Ok(Principal { uid: peer.uid, gid: peer.gid, groups: groups.into(), pid: peer.pid })
+    Ok(Principal { uid, gid, groups: groups.into(), pid, unit })
 }
 
 impl Principal {
@@ -110,6 +119,13 @@ impl Principal {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.pid
+    }
+
+    /// Returns the unit of the system manager that the process belonged to when the connection was
+    /// accepted, where that can be known.
+    #[must_use]
+    pub fn unit(&self) -> Option<&UnitName> {
+        self.unit.as_ref()
     }
 
     /// Tells whether `gid` is the primary or a supplementary group.

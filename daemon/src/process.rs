@@ -134,6 +134,7 @@ pub fn take_over(read: Result<Reload, ConfigError>, rules: &RuleBook) -> Outcome
                 tracing::warn!(%section, "changed, but needs a restart to take effect");
             }
             tracing::info!(rules = new.len(), "access rules are read again");
+            warn_of(new.warning());
             rules.replace(new);
             Outcome::Ok
         }

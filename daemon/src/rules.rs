@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::peer::Principal;
+use crate::peer::{Principal, UnitName, knowable};
 
 mod pattern;
 mod raw;
@@ -44,10 +44,11 @@ struct Rule {
     keys: Vec<Pattern>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Who {
     User(u32),
     Group(u32),
+    Unit(UnitName),
 }
 
 /// The proof that a rule allows a principal one operation, on one key where it needs one.
@@ -144,6 +145,14 @@ impl Rules {
         self.authorize(principal, operation, Some(key)).is_ok()
     }
 
+    /// Tells why rules that name a unit allow nobody anything here, if there are any.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let units = self.rules.iter().filter(|rule| matches!(rule.who, Who::Unit(_))).count();
+        let unknowable = if units > 0 { knowable().err() } else { None };
+        unknowable.map(|why| format!("{units} rules name a unit and allow nothing: it {why}"))
+    }
+
     /// Returns the number of rules.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -158,10 +167,11 @@ impl Rules {
 }
 
 impl Who {
-    fn is(self, principal: &Principal) -> bool {
+    fn is(&self, principal: &Principal) -> bool {
         match self {
-            Self::User(uid) => principal.uid() == uid,
-            Self::Group(gid) => principal.is_in_group(gid),
+            Self::User(uid) => principal.uid() == *uid,
+            Self::Group(gid) => principal.is_in_group(*gid),
+            Self::Unit(wanted) => principal.unit().is_some_and(|unit| unit.is(wanted)),
         }
     }
 }

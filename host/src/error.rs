@@ -190,6 +190,15 @@ impl HostError {
         Manner::of(self.code()).retry_after
     }
 
+    /// The key of the configuration that sets the limit which was reached, where one was.
+    #[must_use]
+    pub fn limit(&self) -> Option<&'static str> {
+        if let Failure::Busy(busy) = &self.failure {
+            return Some(busy.limit());
+        }
+        matches!(self.failure, Failure::Call(CallError::Busy)).then_some("queue_length")
+    }
+
     /// Whose attention it calls for.
     #[must_use]
     pub fn attention(&self) -> Attention {

@@ -41,6 +41,7 @@ fn start(arguments: &process::Arguments) -> Result<(), Box<dyn Error>> {
     let activated = Activated::from_env()?;
     let config = Config::load(&arguments.config)?;
     process::warn_of(config.warnings());
+    process::warn_of(config.rules.warning());
     if arguments.check {
         process::say_valid(&arguments.config);
         return Ok(());

@@ -72,6 +72,10 @@ impl Metrics {
         self.fallback_versions.inc();
     }
 
+    pub(crate) fn count_refused(&self, limit: &'static str) {
+        self.requests.count_refused(limit);
+    }
+
     pub(crate) fn count_audit_failure(&self) {
         self.requests.count_audit_failure();
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use daemon::audit::{AuditError, AuditWriter, Recorded};
 use daemon::clock::Clock;
 use daemon::limit::{Busy, Caller};
-use daemon::peer::Principal;
+use daemon::peer::{Principal, UnitName};
 use daemon::rules::RuleBook;
 use daemon::sandbox::Reached;
 use wire::audit::{Counts, Kind, Outcome, Record};
@@ -140,10 +140,14 @@ impl Host {
         let request_id = self.next_request_id();
         let code = error.code();
         self.metrics.count(None, Some(code), Duration::ZERO);
+        if let Some(limit) = error.limit() {
+            self.metrics.count_refused(limit);
+        }
         let time = self.clock.now_text();
         let recorded = self.audit.append_refusal(&Record {
             request: Some(&request_id),
             principal: Some(principal.into()),
+            unit: principal.unit().map(UnitName::as_str),
             outcome: Some(Outcome::Failed(code)),
             ..Record::new(Kind::Request, &time, self.registry.generation())
         });
@@ -198,14 +202,15 @@ impl Host {
     ) -> Result<Result<(), AuditError>, HostError> {
         let audit = Arc::clone(&self.audit);
         let (time, generation) = (self.clock.now_text(), self.registry.generation());
-        let principal = job.authorized.principal().into();
+        let principal = job.authorized.principal().clone();
         let request = job.request_id.to_owned();
         let key = job.authorized.key().map(str::to_owned);
         let used = used.clone();
         let written = tokio::task::spawn_blocking(move || {
             let record = Record {
                 request: Some(&request),
-                principal: Some(principal),
+                principal: Some((&principal).into()),
+                unit: principal.unit().map(UnitName::as_str),
                 operation: Some(operation),
                 key: key.as_deref(),
                 version: used.version,
@@ -255,6 +260,9 @@ impl Line {
         let code = result.as_ref().err().map(HostError::code);
         self.host.metrics.count(operation, code, self.begun.elapsed());
         if let Err(error) = &result {
+            if let Some(limit) = error.limit() {
+                self.host.metrics.count_refused(limit);
+            }
             log_failure(&request_id, operation, error);
         }
         let key = key.as_ref();
@@ -321,6 +329,7 @@ impl Line {
         let record = Record {
             request: Some(about.request_id),
             principal: Some((&self.caller.principal).into()),
+            unit: self.caller.principal.unit().map(UnitName::as_str),
             operation: about.operation,
             key: about.key.map(KeyName::as_str),
             version: used.version,

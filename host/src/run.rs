@@ -161,7 +161,7 @@ pub async fn run(
         tokio::spawn(reload_rules(Arc::clone(&host), config_path.to_owned(), running, reloads));
 
     let dialect = Native(Arc::clone(&host));
-    let limiter = Limiter::new(config.limits);
+    let limiter = Limiter::for_process(config.limits, clock.clone());
     http::serve(listener, dialect, limiter, config.timeouts, shutdown).await;
 
     notify::stopping();

@@ -81,6 +81,12 @@ impl Access {
         grant(self.0.iter().filter(allows).flat_map(|it| &it.templates), request)
     }
 
+    /// Tells why rules that name a unit allow nobody anything here, if there are any.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        self.0.iter().find_map(|it| it.rule.warning())
+    }
+
     /// The number of rules.
     #[must_use]
     pub fn len(&self) -> usize {

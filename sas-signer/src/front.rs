@@ -66,8 +66,7 @@ impl Dialect for Front {
     }
 
     fn turn_away(&self, principal: &Principal, busy: Busy) -> Whole {
-        let fault = Fault::new(Code::Busy, busy.to_string());
-        encode(self.0.refuse(principal, fault))
+        encode(self.0.refuse(principal, self.0.busy(busy)))
     }
 
     fn unreadable(&self, principal: &Principal) {

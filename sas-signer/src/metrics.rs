@@ -44,6 +44,10 @@ impl Metrics {
         self.tokens.get_or_create(&SourceLabels { source }).inc();
     }
 
+    pub(crate) fn count_refused(&self, limit: &'static str) {
+        self.requests.count_refused(limit);
+    }
+
     pub(crate) fn count_audit_failure(&self) {
         self.requests.count_audit_failure();
     }

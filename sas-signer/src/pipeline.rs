@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use daemon::audit::{AuditError, AuditWriter, Recorded};
 use daemon::clock::Clock;
-use daemon::limit::Caller;
-use daemon::peer::Principal;
+use daemon::limit::{Busy, Caller};
+use daemon::peer::{Principal, UnitName};
 use sealhost_client::Client;
 use tokio::sync::Mutex;
 use wire::audit::{Kind, Outcome, Record};
@@ -98,6 +98,12 @@ impl Daemon {
         }
     }
 
+    /// Counts that a limit was reached, and says so.
+    pub(crate) fn busy(&self, busy: Busy) -> Fault {
+        self.metrics.count_refused(busy.limit());
+        Fault::new(Code::Busy, busy.to_string())
+    }
+
     /// Refuses what never came to a request: there is no room for it, or it is none.
     pub(crate) fn refuse(&self, principal: &Principal, fault: Fault) -> Answered {
         let request_id = self.next_request_id();
@@ -106,6 +112,7 @@ impl Daemon {
         let recorded = self.audit.append_refusal(&Record {
             request: Some(&request_id),
             principal: Some(principal.into()),
+            unit: principal.unit().map(UnitName::as_str),
             outcome: Some(Outcome::Failed(fault.code)),
             ..Record::new(Kind::Request, &time, self.generation())
         });
@@ -197,8 +204,7 @@ impl Line {
         used: &mut Used,
         intended: &mut bool,
     ) -> Result<Reply, Fault> {
-        let _place = self.caller.permit.request();
-        let _place = _place.map_err(|busy| Fault::new(Code::Busy, busy.to_string()))?;
+        let _place = self.caller.permit.request().map_err(|busy| self.daemon.busy(busy))?;
         let access = self.daemon.access.current();
         let key = request.key().map(SasKeyName::as_str);
         let authorized = access.authorize(&self.caller.principal, request.operation(), key);
@@ -216,6 +222,7 @@ impl Line {
         let record = Record {
             request: Some(request_id),
             principal: Some((&self.caller.principal).into()),
+            unit: self.caller.principal.unit().map(UnitName::as_str),
             operation: Some(request.operation()),
             key: request.key().map(SasKeyName::as_str),
             ..Record::new(Kind::Intent, &time, self.daemon.generation())
@@ -233,6 +240,7 @@ impl Line {
         let record = Record {
             request: Some(about.request_id),
             principal: Some((&self.caller.principal).into()),
+            unit: self.caller.principal.unit().map(UnitName::as_str),
             operation: about.operation,
             key: about.key.map(SasKeyName::as_str),
             version: by.map(|by| by.version),

@@ -130,7 +130,8 @@ pub async fn run(
     let reloading =
         tokio::spawn(reload(Arc::clone(&daemon), config_path.to_owned(), config, reloads));
     let front = Front(Arc::clone(&daemon));
-    http::serve(listener, front, Limiter::new(limits), timeouts, shutdown).await;
+    let limiter = Limiter::for_process(limits, daemon.clock.clone());
+    http::serve(listener, front, limiter, timeouts, shutdown).await;
 
     notify::stopping();
     reloading.abort();
@@ -159,6 +160,7 @@ async fn reload(daemon: Arc<Daemon>, path: PathBuf, running: Config, mut reloads
                     tracing::warn!(%section, "changed, but needs a restart to take effect");
                 }
                 tracing::info!(rules = new.access.len(), "access rules are read again");
+                process::warn_of(new.access.warning());
                 daemon.access.replace(new.access);
                 Outcome::Ok
             }

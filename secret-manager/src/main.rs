@@ -42,6 +42,7 @@ fn start(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let path = &arguments.common.config;
     let config = Config::load(path)?;
     process::warn_of(config.warnings());
+    process::warn_of(config.rules.warning());
     if arguments.common.check {
         process::say_valid(path);
         return Ok(());

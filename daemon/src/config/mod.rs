@@ -66,5 +66,13 @@ pub const SOCKET_MODE: u32 = 0o660;
 /// The most that each number of `[limits]` can be.
 pub const LIMIT_MAX: i64 = 65_536;
 
+/// The most requests a second, and at once, that `[limits]` can set for one user.
+pub const RATE_MAX: i64 = 1_000_000;
+
+/// The least and the most bytes of bodies that `[limits]` can set: one longest body, and 1 GiB.
+pub const BODY_BYTES_MIN: i64 = 4 * 1024 * 1024;
+/// See [`BODY_BYTES_MIN`].
+pub const BODY_BYTES_MAX: i64 = 1024 * 1024 * 1024;
+
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,13 @@
 //! The sections that every daemon has.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use toml::{Table, Value};
 
 use super::fault::Problem;
 use super::section::{Read, Section};
-use super::{LIMIT_MAX, SOCKET_MODE, value};
+use super::{BODY_BYTES_MAX, BODY_BYTES_MIN, LIMIT_MAX, RATE_MAX, SOCKET_MODE, value};
 use crate::http::Timeouts;
 use crate::limit::Limits;
 use crate::listener::{Endpoint, SOCKET_PATH_BYTES};
@@ -91,7 +92,8 @@ pub fn sandbox(root: &mut Section<'_>) -> Read<Demand> {
 /// Reads `[limits]`: how many connections and requests, and how long they may take.
 ///
 /// # Limits
-/// Numbers from 1 to [`LIMIT_MAX`]; durations as everywhere.
+/// Numbers from 1 to [`LIMIT_MAX`], rates to [`RATE_MAX`], bytes from one longest body to
+/// [`BODY_BYTES_MAX`]; durations as everywhere.
 ///
 /// # Errors
 /// The proof that something is wrong; each fault is noted.
@@ -103,10 +105,20 @@ pub fn limits(root: &mut Section<'_>) -> Read<(Limits, Timeouts)> {
     let connections_per_uid = limit("connections_per_uid", defaults.connections_per_uid);
     let in_flight = limit("in_flight", defaults.in_flight);
     let in_flight_per_uid = limit("in_flight_per_uid", defaults.in_flight_per_uid);
+    let mut rate = |key| section.optional(key, value::number(1, RATE_MAX));
+    let (rate_per_uid, burst_per_uid) = (rate("rate_per_uid"), rate("burst_per_uid"));
+    let rate_per_uid = rate_per_uid.map(|rate| rate.and_then(NonZeroU32::new));
+    let burst_per_uid = burst_per_uid.map(|burst| burst.and_then(NonZeroU32::new));
+    let mut bytes = |key, default| {
+        section.defaulted(key, default, value::number(BODY_BYTES_MIN, BODY_BYTES_MAX))
+    };
+    let body_bytes = bytes("body_bytes", defaults.body_bytes);
+    let body_bytes_per_uid = bytes("body_bytes_per_uid", defaults.body_bytes_per_uid);
     let defaults = Timeouts::default();
     let mut timeout = |key, default| section.defaulted(key, default, value::duration);
     let head = timeout("head_timeout", defaults.head);
     let body = timeout("body_timeout", defaults.body);
+    let write = timeout("write_timeout", defaults.write);
     let drain = timeout("drain_timeout", defaults.drain);
     section.finish();
     let limits = Limits {
@@ -114,8 +126,12 @@ pub fn limits(root: &mut Section<'_>) -> Read<(Limits, Timeouts)> {
         connections_per_uid: connections_per_uid?,
         in_flight: in_flight?,
         in_flight_per_uid: in_flight_per_uid?,
+        rate_per_uid: rate_per_uid?,
+        burst_per_uid: burst_per_uid?,
+        body_bytes: body_bytes?,
+        body_bytes_per_uid: body_bytes_per_uid?,
     };
-    Ok((limits, Timeouts { head: head?, body: body?, drain: drain? }))
+    Ok((limits, Timeouts { head: head?, body: body?, write: write?, drain: drain? }))
 }
 
 /// Reads `[[rule]]`, each against the operations that the daemon has.
@@ -180,6 +196,7 @@ fn principal(mut section: Section<'_>) -> Read<RawPrincipal> {
     let user = section.optional("user", value::text);
     let gid = section.optional("gid", value::number(0, u32::MAX.into()));
     let group = section.optional("group", value::text);
+    let unit = section.optional("unit", value::text);
     section.finish();
-    Ok(RawPrincipal { uid: uid?, user: user?, gid: gid?, group: group? })
+    Ok(RawPrincipal { uid: uid?, user: user?, gid: gid?, group: group?, unit: unit? })
 }

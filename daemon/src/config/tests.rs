@@ -93,7 +93,7 @@ fn check_error(text: &[u8], expected: &str) {
 
 #[track_caller]
 fn check_timeout(text: &str, expected: Result<Duration, &str>) {
-    for key in ["head", "body", "drain"] {
+    for key in ["head", "body", "write", "drain"] {
         let file = with("[limits]", &format!("{key}_timeout = \"{text}\""));
         match expected {
             Ok(expected) => {
@@ -101,6 +101,7 @@ fn check_timeout(text: &str, expected: Result<Duration, &str>) {
                 let wanted = match key {
                     "head" => Timeouts { head: expected, ..Timeouts::default() },
                     "body" => Timeouts { body: expected, ..Timeouts::default() },
+                    "write" => Timeouts { write: expected, ..Timeouts::default() },
                     _ => Timeouts { drain: expected, ..Timeouts::default() },
                 };
                 assert_eq!(found, wanted);
@@ -186,7 +187,7 @@ fn each_limit_at_its_limits_is_accepted_and_past_them_refused() {
     for key in keys {
         for number in [1, 65_536] {
             let config = parse(&with("[limits]", &format!("{key} = {number}")));
-            let Limits { connections, connections_per_uid, in_flight, in_flight_per_uid } =
+            let Limits { connections, connections_per_uid, in_flight, in_flight_per_uid, .. } =
                 config.limits;
             let found = [connections, connections_per_uid, in_flight, in_flight_per_uid];
             let place = keys.iter().position(|other| *other == key).unwrap();
@@ -202,6 +203,30 @@ fn each_limit_at_its_limits_is_accepted_and_past_them_refused() {
             );
         }
     }
+}
+
+/// Takes a number of `[limits]` at both ends of its range, and refuses one past each.
+#[track_caller]
+fn check_range(key: &str, (least, most): (i64, i64), read: impl Fn(&Limits) -> Option<i64>) {
+    let file = |number: i64| with("[limits]", &format!("{key} = {number}"));
+    for number in [least, most] {
+        assert_eq!(read(&parse(&file(number)).limits), Some(number));
+    }
+    for number in [least - 1, most + 1] {
+        let range = format!("{number} is out of range; give a number from {least} to {most}");
+        check(&file(number), &[&format!("[limits] {key}: {range}")]);
+    }
+}
+
+#[test]
+fn rates_and_bytes_at_their_limits_are_accepted_and_past_them_refused() {
+    let rates = (1, RATE_MAX);
+    check_range("rate_per_uid", rates, |it| it.rate_per_uid.map(|it| it.get().into()));
+    check_range("burst_per_uid", rates, |it| it.burst_per_uid.map(|it| it.get().into()));
+    let bytes = (BODY_BYTES_MIN, BODY_BYTES_MAX);
+    check_range("body_bytes", bytes, |it| it.body_bytes.try_into().ok());
+    check_range("body_bytes_per_uid", bytes, |it| it.body_bytes_per_uid.try_into().ok());
+    assert_eq!(usize::try_from(BODY_BYTES_MIN), Ok(wire::limits::BODY_MAX_BYTES));
 }
 
 #[test]

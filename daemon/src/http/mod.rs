@@ -4,6 +4,8 @@
 //! What requests mean, who may make them, and what the audit is told of them is a [`Dialect`]'s
 //! matter. Of a request that is refused no more is read than its head.
 
+mod body;
+mod patient;
 mod query;
 mod reply;
 mod serve;
@@ -28,6 +30,10 @@ pub use serve::serve;
 /// Longest head of a request, in bytes; a longer one is answered 431, without a body.
 pub const HEAD_MAX_BYTES: usize = 16 * 1024;
 
+/// Most fields of a request's head; one more is answered 431, without a body. It is hyper's own
+/// limit: another one would cost every request an allocation.
+pub const HEAD_MAX_FIELDS: usize = 100;
+
 /// A response whose body is whole before its first byte goes out.
 pub type Whole = Response<Full<Bytes>>;
 
@@ -38,6 +44,8 @@ pub struct Timeouts {
     pub head: Duration,
     /// Over a request's body.
     pub body: Duration,
+    /// Over taking a reply.
+    pub write: Duration,
     /// Over what is in flight when the daemon is asked to stop.
     pub drain: Duration,
 }
@@ -47,13 +55,15 @@ impl Timeouts {
     pub const HEAD: Duration = Duration::from_secs(60);
     /// Over a body: the longest one at 140 KB/s.
     pub const BODY: Duration = Duration::from_secs(30);
+    /// Over taking a reply: the longest one at 200 KB/s.
+    pub const WRITE: Duration = Duration::from_secs(30);
     /// Over what is in flight at the end.
     pub const DRAIN: Duration = Duration::from_secs(30);
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { head: Self::HEAD, body: Self::BODY, drain: Self::DRAIN }
+        Self { head: Self::HEAD, body: Self::BODY, write: Self::WRITE, drain: Self::DRAIN }
     }
 }
 
@@ -93,7 +103,7 @@ pub trait Dialect: Clone + Send + Sync + 'static {
         body: Result<Bytes, Fault>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// Answers a request on a connection for which there is no room.
+    /// Answers a request for which, or for whose connection, there is no room.
     fn turn_away(&self, principal: &Principal, busy: Busy) -> Response<Self::Body>;
 
     /// Records that what came on a connection was not HTTP, or its head past

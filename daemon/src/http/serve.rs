@@ -4,19 +4,18 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
-use wire::code::{Code, Fault};
-use wire::limits::BODY_MAX_BYTES;
 
+use super::body::{self, Unread};
+use super::patient::Patient;
 use super::{Dialect, HEAD_MAX_BYTES, Timeouts};
-use crate::limit::{Busy, Caller, Limiter};
+use crate::limit::{Busy, Caller, InTurns, Limiter};
 use crate::peer::{Peer, Principal, authenticate};
 use crate::shutdown::Shutdown;
 
@@ -26,7 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves connections until the daemon is asked to stop, then lets requests in flight finish.
 ///
 /// # Limits
-/// [`HEAD_MAX_BYTES`] of head, `wire::limits::BODY_MAX_BYTES` of body, those of `timeouts` and
+/// [`HEAD_MAX_BYTES`] and [`super::HEAD_MAX_FIELDS`] of head, `wire::limits::BODY_MAX_BYTES` of body, those of `timeouts` and
 /// `limiter`. What is in flight when [`Timeouts::drain`] is over is cut.
 pub async fn serve<D: Dialect>(
     listener: UnixListener,
@@ -60,12 +59,18 @@ pub async fn serve<D: Dialect>(
     }
 }
 
+/// What somebody is told for whom there is not even room to be told in full.
+const NO_ROOM: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n\
+                         Connection: close\r\nContent-Length: 0\r\n\r\n";
+/// How long somebody for whom there is no room may take to ask.
+const PATIENCE_WITH_NONE: Duration = Duration::from_secs(1);
+
 async fn connection<D: Dialect>(
     stream: UnixStream,
     dialect: D,
     limiter: Limiter,
     timeouts: Timeouts,
-    mut shutdown: Shutdown,
+    shutdown: Shutdown,
 ) {
     let principal = Peer::of(&stream).map_err(Into::into).and_then(authenticate);
     let principal = match principal {
@@ -75,37 +80,26 @@ async fn connection<D: Dialect>(
             return;
         }
     };
-    let admitted = match limiter.connection(principal.uid()) {
-        Ok(permit) => Ok(Arc::new(Caller { principal, permit })),
-        Err(busy) => Err((Arc::new(principal), busy)),
-    };
-    let refused = admitted.is_err();
-    let connection = Connection { dialect, admitted, body_timeout: timeouts.body };
-    let shared = connection.clone();
-    let service = service_fn(move |request| {
-        let connection = shared.clone();
-        async move { Ok::<_, Infallible>(connection.answer(request).await) }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(timeouts.head)
-        .max_buf_size(HEAD_MAX_BYTES)
-        .max_header_size(HEAD_MAX_BYTES)
-        .keep_alive(!refused)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = shutdown.requested() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    match limiter.connection(principal.uid()) {
+        Ok(permit) => {
+            let lane = permit.lane();
+            let admitted = Ok(Arc::new(Caller { principal, permit }));
+            let connection = Connection { dialect, admitted, body_timeout: timeouts.body };
+            InTurns::new(connection.serve(stream, timeouts, shutdown), lane).await;
         }
-    };
-    if let Err(error) = ended {
-        if error.is_parse() {
-            connection.dialect.unreadable(connection.principal());
+        Err(busy) => {
+            let Some(place) = limiter.turn_away() else {
+                // Recorded as every refusal is, and told in as few words as fit any socket.
+                let _unread = dialect.turn_away(&principal, busy);
+                let _gone_already = stream.try_write(NO_ROOM);
+                return;
+            };
+            let head = timeouts.head.min(PATIENCE_WITH_NONE);
+            let admitted = Err((Arc::new(principal), busy));
+            let connection = Connection { dialect, admitted, body_timeout: timeouts.body };
+            let serving = connection.serve(stream, Timeouts { head, ..timeouts }, shutdown);
+            InTurns::new(serving, place.lane()).await;
         }
-        tracing::debug!(%error, "connection ended");
     }
 }
 
@@ -118,6 +112,36 @@ struct Connection<D> {
 }
 
 impl<D: Dialect> Connection<D> {
+    /// Answers the requests of a stream until it or the daemon ends.
+    async fn serve(self, stream: UnixStream, timeouts: Timeouts, mut shutdown: Shutdown) {
+        let shared = self.clone();
+        let service = service_fn(move |request| {
+            let connection = shared.clone();
+            async move { Ok::<_, Infallible>(connection.answer(request).await) }
+        });
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeouts.head)
+            .max_buf_size(HEAD_MAX_BYTES)
+            .max_header_size(HEAD_MAX_BYTES)
+            .keep_alive(self.admitted.is_ok())
+            .serve_connection(TokioIo::new(Patient::new(stream, timeouts.write)), service);
+        let mut serving = std::pin::pin!(serving);
+        let ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = shutdown.requested() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = ended {
+            if error.is_parse() {
+                self.dialect.unreadable(self.principal());
+            }
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+
     fn principal(&self) -> &Principal {
         match &self.admitted {
             Ok(caller) => &caller.principal,
@@ -130,27 +154,25 @@ impl<D: Dialect> Connection<D> {
             Ok(caller) => caller,
             Err((principal, busy)) => return self.dialect.turn_away(principal, *busy),
         };
+        if let Err(busy) = caller.permit.begin() {
+            return self.dialect.turn_away(&caller.principal, busy);
+        }
         let (head, body) = request.into_parts();
         match self.dialect.admit(caller, &head).await {
             // Dropped unread, so that it costs no memory.
             Err(refused) => refused,
             Ok(admitted) => {
-                let body = read(body, self.body_timeout).await;
+                let mut room = caller.permit.body();
+                let body = match body::read(body, self.body_timeout, &mut room).await {
+                    Ok(body) => Ok(body),
+                    Err(Unread::Fault(fault)) => Err(fault),
+                    Err(Unread::Busy(busy)) => {
+                        return self.dialect.turn_away(&caller.principal, busy);
+                    }
+                };
                 self.dialect.answer(caller, admitted, body).await
             }
         }
-    }
-}
-
-async fn read(body: Incoming, patience: Duration) -> Result<Bytes, Fault> {
-    let body = Limited::new(body, BODY_MAX_BYTES).collect();
-    match tokio::time::timeout(patience, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Fault::new(Code::TooLarge, format!("body exceeds limit of {BODY_MAX_BYTES}")))
-        }
-        Ok(Err(_broken)) => Err(Fault::new(Code::Malformed, "body was cut short")),
-        Err(_elapsed) => Err(Fault::new(Code::Malformed, "body came too slowly")),
     }
 }
 

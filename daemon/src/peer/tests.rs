@@ -81,7 +81,7 @@ fn peer_of_an_unconnected_socket_is_nobody() {
 
 #[test]
 fn peer_without_a_user_is_refused() {
-    let nobody = Peer { uid: NO_UID, gid: 0, groups: Vec::new(), pid: Some(1) };
+    let nobody = Peer { uid: NO_UID, gid: 0, groups: Vec::new(), pid: Some(1), unit: None };
     assert!(matches!(authenticate(nobody), Err(AuthnError::Nobody)));
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::pattern::{Pattern, PatternFault};
 use super::{OPERATIONS, Operation, Rule, Who};
+use crate::peer::UnitName;
 
 /// One `[[rule]]` of a configuration file.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,7 +23,7 @@ pub struct RawRule {
     pub operations: Vec<String>,
 }
 
-/// The principal of a rule: exactly one of the four.
+/// The principal of a rule: exactly one of the five.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawPrincipal {
@@ -34,6 +35,8 @@ pub struct RawPrincipal {
     pub gid: Option<u32>,
     /// A primary or supplementary group by name.
     pub group: Option<String>,
+    /// A unit of the system manager by its full name; that of a template is all its instances.
+    pub unit: Option<String>,
 }
 
 /// One thing that is wrong with one rule, and what to do about it.
@@ -50,8 +53,8 @@ pub struct RuleFault {
 /// What is wrong with a rule.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Fault {
-    /// None, or more than one, of the four ways to name a principal.
-    #[error("names {0} principals; give exactly one of uid, user, gid, group")]
+    /// None, or more than one, of the five ways to name a principal.
+    #[error("names {0} principals; give exactly one of uid, user, gid, group, unit")]
     Principals(usize),
     /// The user does not exist.
     #[error("there is no user {0:?}; create the user or correct the name")]
@@ -59,6 +62,9 @@ pub enum Fault {
     /// The group does not exist.
     #[error("there is no group {0:?}; create the group or correct the name")]
     NoSuchGroup(String),
+    /// The text is no full name of a service.
+    #[error("{0:?} is no service; give its full name, such as \"web.service\"")]
+    NoSuchUnit(String),
     /// The list of users or groups could not be read.
     #[error("{name:?} could not be looked up ({reason}); use its number instead")]
     Lookup {
@@ -149,16 +155,24 @@ type Found = Vec<(&'static str, Fault)>;
 
 fn principal(raw: &RawPrincipal) -> Result<Who, Fault> {
     let numbered = |number: u32| if number == u32::MAX { Err(Fault::Nobody) } else { Ok(number) };
-    match (raw.uid, &raw.user, raw.gid, &raw.group) {
-        (Some(uid), None, None, None) => numbered(uid).map(Who::User),
-        (None, Some(name), None, None) => user_id(name).map(Who::User),
-        (None, None, Some(gid), None) => numbered(gid).map(Who::Group),
-        (None, None, None, Some(name)) => group_id(name).map(Who::Group),
-        (uid, user, gid, group) => {
-            let given = [uid.is_some(), user.is_some(), gid.is_some(), group.is_some()];
+    match (raw.uid, &raw.user, raw.gid, &raw.group, &raw.unit) {
+        (Some(uid), None, None, None, None) => numbered(uid).map(Who::User),
+        (None, Some(name), None, None, None) => user_id(name).map(Who::User),
+        (None, None, Some(gid), None, None) => numbered(gid).map(Who::Group),
+        (None, None, None, Some(name), None) => group_id(name).map(Who::Group),
+        (None, None, None, None, Some(name)) => service(name).map(Who::Unit),
+        (uid, user, gid, group, unit) => {
+            let given =
+                [uid.is_some(), user.is_some(), gid.is_some(), group.is_some(), unit.is_some()];
             Err(Fault::Principals(given.into_iter().filter(|given| *given).count()))
         }
     }
+}
+
+/// Services only: of the other kinds a user can have some made under names of its choice.
+fn service(name: &str) -> Result<UnitName, Fault> {
+    let unit = UnitName::parse(name).filter(|unit| unit.as_str().ends_with(".service"));
+    unit.ok_or_else(|| Fault::NoSuchUnit(name.into()))
 }
 
 fn user_id(name: &str) -> Result<u32, Fault> {

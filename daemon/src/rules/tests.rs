@@ -90,6 +90,12 @@ fn primary_group_is_matched() {
 }
 
 #[test]
+fn rule_of_a_unit_allows_nobody_outside_it() {
+    check(&rule(r#"unit = "nosuch.service""#, r#""**""#, r#""*""#), "seal", Some("a"), false);
+    check(&rule(r#"unit = "nosuch@.service""#, r#""**""#, r#""*""#), "seal", Some("a"), false);
+}
+
+#[test]
 fn star_as_operation_is_all() {
     let rules = rule(&my_uid(), r#""**""#, r#""*""#);
     for operation in ["seal", "unseal", "list"] {
@@ -172,19 +178,31 @@ fn every_fault_of_every_rule_is_listed_at_once() {
         [[rule]]
         principal = { uid = 4294967295 }
         operations = ["random"]
+        [[rule]]
+        principal = { unit = "web" }
+        operations = ["random"]
+        [[rule]]
+        principal = { unit = "session-1.scope" }
+        operations = ["random"]
+        [[rule]]
+        principal = { unit = "web.service", uid = 0 }
+        operations = ["random"]
         "#,
         &[
             "rule 1, principal: there is no user \"nosuchuser\"; create the user or correct the name",
             "rule 1, operations: there is no operation \"seel\"; use \"*\" or some of: seal, unseal, list, random",
             "rule 1, keys: the pattern \"\" is empty; write \"**\" for every key",
             "rule 1, keys: the pattern \"a?\" has '?', which no key name has; use letters, digits, \".\", \"_\", \"-\", \"/\", \"*\"",
-            "rule 2, principal: names 2 principals; give exactly one of uid, user, gid, group",
+            "rule 2, principal: names 2 principals; give exactly one of uid, user, gid, group, unit",
             "rule 2, keys: \"seal\" acts on keys and none is given; add a pattern, or \"**\" for every key",
             "rule 3, principal: there is no group \"nosuchgroup\"; create the group or correct the name",
             "rule 3, operations: allows nothing; name at least one operation, or remove the rule",
-            "rule 4, principal: names 0 principals; give exactly one of uid, user, gid, group",
+            "rule 4, principal: names 0 principals; give exactly one of uid, user, gid, group, unit",
             "rule 4, keys: are given, but no operation of the rule acts on keys; remove them",
             "rule 5, principal: 4294967295 stands for nobody; give a real number",
+            "rule 6, principal: \"web\" is no service; give its full name, such as \"web.service\"",
+            "rule 7, principal: \"session-1.scope\" is no service; give its full name, such as \"web.service\"",
+            "rule 8, principal: names 2 principals; give exactly one of uid, user, gid, group, unit",
         ],
     );
 }
@@ -193,7 +211,7 @@ fn every_fault_of_every_rule_is_listed_at_once() {
 fn unknown_fields_are_refused() {
     for text in [
         "[[rule]]\nprincipal = { uid = 1 }\noperations = [\"*\"]\nkeys = [\"**\"]\nallow = true",
-        "[[rule]]\nprincipal = { uid = 1, unit = \"x\" }\noperations = [\"*\"]\nkeys = [\"**\"]",
+        "[[rule]]\nprincipal = { uid = 1, exe = \"x\" }\noperations = [\"*\"]\nkeys = [\"**\"]",
     ] {
         assert!(toml::from_str::<File>(text).is_err(), "{text}");
     }

@@ -38,7 +38,7 @@ const GENERATE_DEADLINE: Duration = Duration::from_secs(120);
 const MAC_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Calls that may wait for a provider, and the most that can be configured.
-const QUEUE_LENGTH: usize = 512;
+const QUEUE_LENGTH: usize = 768;
 const QUEUE_LENGTH_MAX: i64 = 65_536;
 
 /// Least protection of a new key version.

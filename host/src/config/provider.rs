@@ -234,12 +234,19 @@ fn deadlines(mut section: Section<'_>) -> Read<Deadlines> {
     let mac = section.defaulted("mac", MAC_DEADLINE, value::duration);
     let length = value::number(1, QUEUE_LENGTH_MAX);
     let queue_length = section.defaulted("queue_length", QUEUE_LENGTH, length);
+    let per_uid = value::number(1, QUEUE_LENGTH_MAX);
+    let per_uid = section.optional("queue_length_per_uid", per_uid);
     section.finish();
+    let queue_length = queue_length?;
+    // Two thirds, so that a second user finds room.
+    let share = queue_length.saturating_mul(2).div_ceil(3);
+    let per_uid = per_uid.map(|given| given.unwrap_or(share));
     Ok(Deadlines {
         open: open?,
         queue: queue?,
         generate: generate?,
         mac: mac?,
-        queue_length: queue_length?,
+        queue_length,
+        queue_length_per_uid: per_uid?,
     })
 }

@@ -57,12 +57,13 @@ fn same_source(new: &PluginSource, running: &PluginSource) -> bool {
 }
 
 fn same_deadlines(new: Deadlines, running: Deadlines) -> bool {
-    let Deadlines { open, queue, generate, mac, queue_length } = new;
+    let Deadlines { open, queue, generate, mac, queue_length, queue_length_per_uid } = new;
     open == running.open
         && queue == running.queue
         && generate == running.generate
         && mac == running.mac
         && queue_length == running.queue_length
+        && queue_length_per_uid == running.queue_length_per_uid
 }
 
 fn same_selection(new: &Selection, running: &Selection) -> bool {

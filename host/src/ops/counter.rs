@@ -121,7 +121,7 @@ async fn create_on_device(
         job.authorized.principal().uid(),
     );
     let announced = in_registry(job, move |registry| registry.put_counter(None, counter)).await?;
-    let (blob, value) = match provider.call(Call::CounterCreate(home.id)).await {
+    let (blob, value) = match provider.call(job.account(), Call::CounterCreate(home.id)).await {
         Ok(Answer::Counter(KeyBlob(blob), value)) => (blob, value),
         Ok(_) => return Err(Failure::Bug("counter_create did not answer with a counter").into()),
         Err(error) => {
@@ -135,7 +135,7 @@ async fn create_on_device(
         Ok(counter) => Ok(reply(&counter, value)),
         Err(error) => {
             // Somebody may have undone the announcement meanwhile, and with it our way to it.
-            let _removed = provider.call(Call::CounterDestroy(live.counter())).await;
+            let _removed = provider.call(job.account(), Call::CounterDestroy(live.counter())).await;
             let _undone = settle(job, name).await;
             Err(error)
         }
@@ -218,7 +218,7 @@ async fn settle(job: &Job<'_>, name: &KeyName) -> Result<Option<Arc<Counter>>, H
         return Ok(Some(counter));
     };
     let provider = job.host.router.provider(&home.provider)?;
-    if provider.call(Call::CounterDestroy(home.counter())).await.is_err() {
+    if provider.call(job.account(), Call::CounterDestroy(home.counter())).await.is_err() {
         let waits = format!(
             "an earlier change of the counter waits for provider {} to come back",
             home.provider
@@ -264,7 +264,7 @@ async fn ask(
 ) -> Result<u64, HostError> {
     note(used, home);
     let provider = job.host.router.provider(&home.provider)?;
-    match provider.call(call(home.counter())).await {
+    match provider.call(job.account(), call(home.counter())).await {
         Ok(Answer::Value(value)) => Ok(value),
         Ok(_) => Err(Failure::Bug("a counter did not answer with a value").into()),
         Err(error) => {

@@ -6,20 +6,21 @@ use wire::code::{Code, Fault};
 use wire::envelope::{DataKey, Envelope, Integrity, Kek, Method, Recipient, kdf_input};
 
 use crate::error::{Failure, HostError};
-use crate::plugin::{Answer, Call};
+use crate::plugin::{Account, Answer, Call};
 use crate::registry::{Key, Version};
 use crate::router::Router;
 
 /// Wraps a data key for one version.
 pub(super) async fn wrap_data_key(
     router: &Router,
+    account: Account,
     key: &Key,
     version: &Version,
     data_key: &DataKey,
 ) -> Result<Recipient, HostError> {
     let mut salt = [0; 32];
     rand::fill(&mut salt).map_err(|_unspecified| Failure::Bug("no randomness"))?;
-    let kek = kek_of(router, key, version, &salt).await?;
+    let kek = kek_of(router, account, key, version, &salt).await?;
     let kind = router.provider(&version.provider)?.info().map(|info| info.kind);
     Ok(Recipient {
         method: Method::HmacKdf,
@@ -46,6 +47,7 @@ pub(super) fn new_data_key() -> Result<DataKey, HostError> {
 /// the version was destroyed; those of the provider.
 pub(crate) async fn unwrap_envelope(
     router: &Router,
+    account: Account,
     key: &Key,
     envelope: &Envelope,
 ) -> Result<(DataKey, u32), HostError> {
@@ -63,7 +65,7 @@ pub(crate) async fn unwrap_envelope(
             was_destroyed = true;
             continue;
         }
-        let kek = kek_of(router, key, version, &recipient.salt).await?;
+        let kek = kek_of(router, account, key, version, &recipient.salt).await?;
         return Ok((kek.unwrap(&recipient.wrapped)?, version.number));
     }
     if was_destroyed {
@@ -79,12 +81,14 @@ pub(super) fn parse(sealed: &wire::api::SealedText) -> Result<Envelope, HostErro
 
 async fn kek_of(
     router: &Router,
+    account: Account,
     key: &Key,
     version: &Version,
     salt: &[u8; 32],
 ) -> Result<Kek, HostError> {
     let input = kdf_input(&version.id.0, version.number, salt);
-    let answer = router.call(version, key.terms.usage, |key| Call::Mac(key, input)).await?;
+    let answer =
+        router.call(account, version, key.terms.usage, |key| Call::Mac(key, input)).await?;
     let Answer::Mac(mac) = answer else {
         return Err(Failure::Bug("mac did not answer with a mac").into());
     };

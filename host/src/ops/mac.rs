@@ -81,7 +81,9 @@ async fn compute(
 ) -> Result<[u8; 32], HostError> {
     let message = message.to_vec();
     let call = |key| Call::Mac(key, message);
-    let Answer::Mac(mac) = job.host.router.call(version, key.terms.usage, call).await? else {
+    let Answer::Mac(mac) =
+        job.host.router.call(job.account(), version, key.terms.usage, call).await?
+    else {
         return Err(Failure::Bug("mac did not answer with a mac").into());
     };
     let mac = mac.expose().try_into();

@@ -25,6 +25,7 @@ use wire::name::KeyName;
 
 use crate::error::{Failure, HostError};
 use crate::pipeline::Host;
+use crate::plugin::Account;
 use crate::registry::{Key, Version};
 use crate::reply::{Batch, Reply, Used};
 use crate::request::Request;
@@ -58,6 +59,13 @@ pub(crate) struct Job<'a> {
     pub(crate) authorized: Authorized<'a>,
     /// The request id, as in the reply and the audit.
     pub(crate) request_id: &'a str,
+}
+
+impl Job<'_> {
+    /// On whose account devices are asked.
+    fn account(&self) -> Account {
+        Account::User(self.authorized.principal().uid())
+    }
 }
 
 /// Does what was asked. What was really used is noted in `used`, also when it fails.

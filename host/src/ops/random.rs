@@ -17,7 +17,8 @@ pub(super) async fn random(
     let protection = provider.protection().ok_or(Failure::Bug("an open provider without info"))?;
     used.provider = Some(provider.name().clone());
     used.protection = Some(protection);
-    let Answer::Random(bytes) = provider.call(Call::Random(request.bytes)).await? else {
+    let Answer::Random(bytes) = provider.call(job.account(), Call::Random(request.bytes)).await?
+    else {
         return Err(Failure::Bug("random did not answer with bytes").into());
     };
     Ok(Reply::Random(RandomReply {

@@ -27,7 +27,7 @@ async fn rewrap_item(
     let key = living_key(job, name, Usage::Seal, "rewrap")?;
     let envelope = parse(&item.sealed)?;
     let router = &job.host.router;
-    let (data_key, number) = unwrap_envelope(router, &key, &envelope).await?;
+    let (data_key, number) = unwrap_envelope(router, job.account(), &key, &envelope).await?;
     let (from, to) = (version_of(&key, Some(number))?, version_of(&key, None)?);
     used.note(to);
     if to.protection < from.protection && item.allow_lower != Some(true) {
@@ -38,7 +38,7 @@ async fn rewrap_item(
         );
         return Err(Failure::Conflict(detail).into());
     }
-    let recipient = wrap_data_key(router, &key, to, &data_key).await?;
+    let recipient = wrap_data_key(router, job.account(), &key, to, &data_key).await?;
     let moved = wire::envelope::replace_recipients(&envelope, &data_key, vec![recipient])?;
     Ok(RewrapReply {
         sealed: SealedText(moved.to_text()),

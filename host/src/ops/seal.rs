@@ -59,7 +59,7 @@ async fn seal_under(
 ) -> Result<SealReply, HostError> {
     used.note(version);
     let data_key = new_data_key()?;
-    let recipient = wrap_data_key(&job.host.router, key, version, &data_key).await?;
+    let recipient = wrap_data_key(&job.host.router, job.account(), key, version, &data_key).await?;
     let mut nonce = [0; NONCE_BYTES];
     rand::fill(&mut nonce).map_err(|_unspecified| Failure::Bug("no randomness"))?;
     let plaintext = item.plaintext.as_bytes();

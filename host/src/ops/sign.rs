@@ -19,7 +19,7 @@ pub(super) async fn sign(
     used.note(version);
     let digest = *request.digest.as_bytes();
     let call = |key| Call::Sign(key, digest);
-    let answer = job.host.router.call(version, key.terms.usage, call).await?;
+    let answer = job.host.router.call(job.account(), version, key.terms.usage, call).await?;
     let Answer::Signature(signature) = answer else {
         return Err(Failure::Bug("sign did not answer with a signature").into());
     };
@@ -43,7 +43,8 @@ pub(super) async fn public(
     let key = living_key(job, name, Usage::Sign, "public")?;
     let version = version_of(&key, number)?;
     used.note(version);
-    let answer = job.host.router.call(version, key.terms.usage, Call::PublicKey).await?;
+    let answer =
+        job.host.router.call(job.account(), version, key.terms.usage, Call::PublicKey).await?;
     let Answer::PublicKey(point) = answer else {
         return Err(Failure::Bug("public_key did not answer with a point").into());
     };

@@ -27,7 +27,8 @@ async fn unseal_item(
 ) -> Result<UnsealReply, HostError> {
     let key = living_key(job, name, Usage::Seal, "unseal")?;
     let envelope = parse(&item.sealed)?;
-    let (data_key, number) = unwrap_envelope(&job.host.router, &key, &envelope).await?;
+    let (data_key, number) =
+        unwrap_envelope(&job.host.router, job.account(), &key, &envelope).await?;
     let version = version_of(&key, Some(number))?;
     used.note(version);
     let plaintext = wire::envelope::open(&envelope, &data_key, &item.context)?;

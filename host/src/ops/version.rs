@@ -83,7 +83,7 @@ pub(super) async fn make_version(
         Material::Generated => Call::Generate(spec),
         Material::Imported(key) => Call::Import(spec, SecretBytes::copy_of(key)),
     };
-    let blob = match provider.call(call).await {
+    let blob = match provider.call(job.account(), call).await {
         Ok(Answer::Blob(KeyBlob(blob))) => blob,
         Ok(_) => return Err(Failure::Bug("generate did not answer with a blob").into()),
         Err(error) => {
@@ -102,7 +102,7 @@ pub(super) async fn make_version(
         Err(error) => {
             // Somebody may have undone the announcement meanwhile, and with it our way to the key.
             let made = DeviceKey { usage: spec_usage, id, blob: Arc::from(&blob[..]) };
-            let _destroyed = provider.call(Call::Destroy(made)).await;
+            let _destroyed = provider.call(job.account(), Call::Destroy(made)).await;
             let _undone = settle(job, name).await;
             Err(error)
         }
@@ -121,7 +121,7 @@ pub(super) async fn settle(job: &Job<'_>, name: &KeyName) -> Result<Option<Arc<K
         let unfinished = current.versions.iter().find(|version| version.is_unfinished());
         let Some(version) = unfinished else { break };
         let usage = current.terms.usage;
-        if job.host.router.call(version, usage, Call::Destroy).await.is_err() {
+        if job.host.router.call(job.account(), version, usage, Call::Destroy).await.is_err() {
             let waits = format!(
                 "an earlier change of the key waits for provider {} to come back",
                 version.provider

@@ -8,13 +8,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use provider_core::call::Instance;
 use provider_core::{Capabilities, ErrorKind};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::opening::{self, Description, OpenFailure, Opening};
-use super::queue::Queue;
+use super::queue::{Queue, Turn};
 use super::{
-    Answer, Call, CallError, Deadlines, Death, OpenRequest, PluginSource, Spawner, perform,
+    Account, Answer, Call, CallError, Deadlines, Death, OpenRequest, PluginSource, Spawner, perform,
 };
 
 /// An opened instance in this process.
@@ -56,7 +56,7 @@ pub(super) async fn open(
         held: Arc::new(Held { instance: Some(instance), spawner }),
         never_waits: description.info.capabilities.contains(Capabilities::NEVER_WAITS),
         deadlines,
-        queue: Queue::new(concurrency, deadlines),
+        queue: Queue::new(concurrency, 0, deadlines),
         death: watch::Sender::new(None),
         retired: RwLock::new(None),
     };
@@ -65,7 +65,11 @@ pub(super) async fn open(
 
 impl InlineLink {
     /// Makes one call; see [`super::Link::call`].
-    pub(super) async fn call(self: &Arc<Self>, call: Call) -> Result<Answer, CallError> {
+    pub(super) async fn call(
+        self: &Arc<Self>,
+        account: Account,
+        call: Call,
+    ) -> Result<Answer, CallError> {
         if let Some(reason) = &*self.retired.read().unwrap_or_else(PoisonError::into_inner) {
             return Err(CallError::Gone((*reason).to_owned()));
         }
@@ -74,7 +78,7 @@ impl InlineLink {
             self.note(&answer);
             return answer;
         }
-        let turn = self.queue.turn().await?;
+        let turn = self.queue.turn(account).await?;
         let link = Arc::clone(self);
         // A task of its own: the deadline holds even when the caller leaves.
         let calling = tokio::spawn(async move {
@@ -85,11 +89,7 @@ impl InlineLink {
         calling.await.map_err(|error| CallError::Gone(error.to_string()))?
     }
 
-    async fn call_on_a_thread(
-        &self,
-        call: Call,
-        turn: OwnedSemaphorePermit,
-    ) -> Result<Answer, CallError> {
+    async fn call_on_a_thread(&self, call: Call, turn: Turn) -> Result<Answer, CallError> {
         let limit = self.deadlines.of(&call);
         let held = Arc::clone(&self.held);
         let running = tokio::task::spawn_blocking(move || {

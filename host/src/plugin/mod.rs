@@ -29,6 +29,7 @@ use provider_core::{
 pub use check::PluginFileError;
 pub use confine::{Confinement, Connection};
 pub use opening::OpenFailure;
+pub use queue::Account;
 pub use spawner::{Spawner, WORKER_ARGUMENT};
 
 /// Where a plugin is and how it is run.
@@ -70,6 +71,8 @@ pub struct Deadlines {
     pub mac: Duration,
     /// Calls that may wait for a turn; one more is `Busy` at once.
     pub queue_length: usize,
+    /// Calls of one user that may wait for a turn; one more is `Busy` at once.
+    pub queue_length_per_uid: usize,
 }
 
 /// One call to an opened instance.
@@ -305,14 +308,22 @@ impl Link {
         self.description.sandbox.as_ref()
     }
 
-    /// Makes one call.
+    /// Makes one call of the host's own.
+    ///
+    /// # Errors
+    /// As [`Self::call_for`].
+    pub async fn call(&self, call: Call) -> Result<Answer, CallError> {
+        self.call_for(Account::Host, call).await
+    }
+
+    /// Makes one call on somebody's account: those who wait for the device take turns.
     ///
     /// # Errors
     /// Those of [`CallError`]; after `Gone` and `Timeout` of a worker the link is dead.
-    pub async fn call(&self, call: Call) -> Result<Answer, CallError> {
+    pub async fn call_for(&self, account: Account, call: Call) -> Result<Answer, CallError> {
         match &self.end {
-            End::Process(link) => link.call(call).await,
-            End::Inline(link) => link.call(call).await,
+            End::Process(link) => link.call(account, call).await,
+            End::Inline(link) => link.call(account, call).await,
         }
     }
 

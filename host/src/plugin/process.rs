@@ -13,16 +13,18 @@ use std::time::Duration;
 use provider_core::ErrorKind;
 use tokio::net::UnixDatagram;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::message;
 use super::opening::{Description, OpenFailure};
-use super::queue::Queue;
+use super::queue::{Queue, Turn};
 use super::start::{self, Started};
-use super::{Answer, Call, CallError, Deadlines, Death, OpenRequest, PluginSource, Spawner};
+use super::{
+    Account, Answer, Call, CallError, Deadlines, Death, OpenRequest, PluginSource, Spawner,
+};
 
 /// An opened instance in a worker. Dropping it closes the socket, upon which the worker ends.
 #[derive(Debug)]
@@ -61,7 +63,7 @@ struct InFlight {
     limit: Duration,
     started: Option<Instant>,
     reply: oneshot::Sender<Result<Answer, CallError>>,
-    _turn: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 /// Starts a worker and opens the device in it.
@@ -80,7 +82,7 @@ pub(super) async fn open(
         pid: child.as_ref().map_or(0, Child::id),
         deadlines,
         concurrency,
-        queue: Queue::new(concurrency * 2, deadlines),
+        queue: Queue::new(concurrency, concurrency, deadlines),
         calls: Mutex::new(Calls {
             next_number: 0,
             with_worker: VecDeque::new(),
@@ -95,9 +97,9 @@ pub(super) async fn open(
 
 impl WorkerLink {
     /// Makes one call; see [`super::Link::call`].
-    pub(super) async fn call(&self, call: Call) -> Result<Answer, CallError> {
+    pub(super) async fn call(&self, account: Account, call: Call) -> Result<Answer, CallError> {
         let shared = &self.shared;
-        let turn = shared.queue.turn().await?;
+        let turn = shared.queue.turn(account).await?;
         let limit = shared.deadlines.of(&call);
         let (reply, mut answer) = oneshot::channel();
         let number = shared.enter(limit, reply, turn)?;
@@ -188,7 +190,7 @@ impl Shared {
         &self,
         limit: Duration,
         reply: oneshot::Sender<Result<Answer, CallError>>,
-        turn: OwnedSemaphorePermit,
+        turn: Turn,
     ) -> Result<u64, CallError> {
         let mut calls = self.lock();
         if calls.dead {

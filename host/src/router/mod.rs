@@ -21,7 +21,7 @@ use wire::name::ProviderName;
 use crate::changes::Changes;
 use crate::config::{ProviderConfig, Selection};
 use crate::error::{Failure, HostError};
-use crate::plugin::{Answer, Call, DeviceKey, Spawner};
+use crate::plugin::{Account, Answer, Call, DeviceKey, Spawner};
 use crate::registry::{Registry, RegistryError, Version};
 
 pub use opening::RecoveryLog;
@@ -90,12 +90,13 @@ impl Router {
         &self.changes
     }
 
-    /// Makes a call with a key version at the instance that holds it.
+    /// Makes a call with a key version, on somebody's account, at the instance that holds it.
     ///
     /// # Errors
     /// `Unavailable` where it is not open, or what the call failed with.
     pub async fn call(
         &self,
+        account: Account,
         version: &Version,
         usage: wire::api::Usage,
         call: impl FnOnce(DeviceKey) -> Call,
@@ -106,7 +107,7 @@ impl Router {
             id: version.id,
             blob: Arc::clone(&version.blob),
         };
-        provider.call(call(key)).await
+        provider.call(account, call(key)).await
     }
 
     /// An instance by name.

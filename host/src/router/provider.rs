@@ -13,7 +13,7 @@ use wire::name::ProviderName;
 use crate::config::{ProviderConfig, SecretSource};
 use crate::convert;
 use crate::error::{Failure, HostError};
-use crate::plugin::{Answer, Call, CallError, Link};
+use crate::plugin::{Account, Answer, Call, CallError, Link};
 
 /// A provider instance.
 #[derive(Debug)]
@@ -85,14 +85,14 @@ impl Provider {
         self.config.secrets.iter().any(|(_, source)| *source != SecretSource::Generated)
     }
 
-    /// Makes a call.
+    /// Makes a call on somebody's account.
     ///
     /// # Errors
     /// `Unavailable` where it is not open, or what the call failed with; about this provider.
-    pub async fn call(&self, call: Call) -> Result<Answer, HostError> {
+    pub async fn call(&self, account: Account, call: Call) -> Result<Answer, HostError> {
         let link = self.link()?;
         let shows_life = call.shows_life();
-        let outcome = link.call(call).await;
+        let outcome = link.call_for(account, call).await;
         if shows_life || outcome.is_err() {
             self.note(&outcome);
         }

@@ -15,6 +15,7 @@ use super::Router;
 use super::provider::Provider;
 use crate::config::SecretSource;
 use crate::ops::unwrap_envelope;
+use crate::plugin::Account;
 
 /// Longest secret, bytes.
 const SECRET_MAX_BYTES: u64 = 64 * 1024;
@@ -120,7 +121,7 @@ impl Router {
             }
         }
         let context = wire::context::EncryptionContext::default();
-        let opened = unwrap_envelope(self, &key, &envelope)
+        let opened = unwrap_envelope(self, Account::Host, &key, &envelope)
             .await
             .and_then(|(data_key, _)| Ok(wire::envelope::open(&envelope, &data_key, &context)?));
         opened.map_err(|error| sealed(error.to_string()))

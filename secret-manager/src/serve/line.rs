@@ -15,7 +15,7 @@ use daemon::audit::{AuditError, AuditWriter, Recorded};
 use daemon::clock::Clock;
 use daemon::limit::{Busy, Caller};
 use daemon::metrics::Metrics;
-use daemon::peer::Principal;
+use daemon::peer::{Principal, UnitName};
 use daemon::rules::{Authorized, Denied, RuleBook, Rules};
 use wire::audit::{Counts, Kind, Outcome, Record};
 use wire::code::Code;
@@ -170,6 +170,7 @@ impl Manager {
         let code = done.as_ref().err().map(ServeError::code);
         self.metrics.count(Some(operation), code, begun.elapsed());
         if let Err(error) = &done {
+            self.count_refused(error);
             log_failure(request_id, Some(operation), error);
         }
         let time = self.clock.now_text();
@@ -222,6 +223,7 @@ impl Manager {
     fn refuse(&self, about: &About<'_>, error: ServeError) -> ServeError {
         let code = error.code();
         self.metrics.count(about.operation, Some(code), std::time::Duration::ZERO);
+        self.count_refused(&error);
         log_failure(about.request_id, about.operation, &error);
         let (time, used) = (self.clock.now_text(), Used::default());
         let outcome = Some(Outcome::Failed(code));
@@ -229,6 +231,13 @@ impl Manager {
         match self.audit.append_refusal(&record) {
             Ok(_recorded) => error,
             Err(error) => self.unrecorded(about.request_id, &error),
+        }
+    }
+
+    /// Counts it by the limit that was reached, where one was.
+    pub(crate) fn count_refused(&self, error: &ServeError) {
+        if let ServeError::Busy(busy) = error {
+            self.metrics.count_refused(busy.limit());
         }
     }
 
@@ -274,7 +283,7 @@ pub(crate) fn record_of<'a>(
         secret: about.name.map(SecretName::as_str),
         secret_version: used.version.as_deref(),
         from: used.from.as_deref(),
-        unit: used.unit.as_deref(),
+        unit: used.unit.as_deref().or(about.principal.unit().map(UnitName::as_str)),
         protection: used.protection,
         items: used.items,
         ..Record::new(kind, time, 0)

@@ -104,7 +104,7 @@ pub async fn run(
     let manager =
         Arc::new(Manager::new(opened.chain, rules, audit, clock.clone(), first_request()?));
     let (listener, _socket_file) = listener::open(&mut activated, ACTIVATED_NAME, &config.listen)?;
-    let limiter = Limiter::new(config.limits);
+    let limiter = Limiter::for_process(config.limits, clock.clone());
     let mut tasks = tokio::task::JoinSet::new();
     let mut credentials_file = None;
     if let Some(credentials) = config.credentials {

@@ -4,17 +4,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http_body_util::{Either, Full};
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Bytes, Frame};
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use wire::code::Fault;
+use wire::limits::BODY_MAX_BYTES;
 
 use super::*;
-use crate::http::response;
-use crate::limit::Limits;
+use crate::clock::Clock;
+use crate::http::{HEAD_MAX_FIELDS, response};
+use crate::limit::{Limits, TURNED_AWAY};
 use crate::shutdown::{self, ShutdownTrigger};
 
 /// Answers a path with the body that came, `/denied` before the body, and `/events` with what the
@@ -98,7 +101,8 @@ impl Daemon {
         let receiver = Arc::new(tokio::sync::Mutex::new(Some(receiver)));
         let echo = Echo { events: receiver, unreadable: sender };
         let (shutdown, trigger) = shutdown::channel();
-        let serving = serve(listener, echo, Limiter::new(limits), timeouts, shutdown);
+        let serving =
+            serve(listener, echo, Limiter::new(limits, Clock::system()), timeouts, shutdown);
         Self { dir, events, unreadable, trigger, served: tokio::spawn(serving) }
     }
 
@@ -134,7 +138,7 @@ fn run(test: impl Future<Output = ()>) {
 fn check(request: &str, status: u16, end: &str) {
     run(async {
         let short = Duration::from_millis(50);
-        let timeouts = Timeouts { head: short, body: short, drain: short };
+        let timeouts = Timeouts { head: short, body: short, write: short, drain: short };
         let daemon = Daemon::start(timeouts, Limits::default());
         let reply = read_to_end(daemon.send(request).await).await;
         assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{reply:?}");
@@ -186,6 +190,132 @@ fn connection_past_the_limit_is_turned_away() {
     });
 }
 
+#[test]
+fn connection_past_those_that_are_turned_away_is_told_in_few_words() {
+    run(async {
+        let limits = Limits { connections: 1, ..Limits::default() };
+        let daemon = Daemon::start(Timeouts::default(), limits);
+        let mut first = daemon.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        read_until(&mut first, "/a").await;
+        let mut silent = Vec::new();
+        for _ in 0..TURNED_AWAY {
+            silent.push(daemon.send("").await);
+        }
+        let reply = read_to_end(daemon.send("").await).await;
+        assert!(reply.starts_with("HTTP/1.1 429 "), "{reply:?}");
+        assert!(reply.contains("\r\nRetry-After: 1\r\n"), "{reply:?}");
+        // Those before it may say nothing for a second only.
+        for silent in silent {
+            assert!(!read_to_end(silent).await.contains("200"));
+        }
+    });
+}
+
+#[test]
+fn request_past_the_rate_is_turned_away_and_its_connection_goes_on() {
+    run(async {
+        let one = std::num::NonZeroU32::MIN;
+        let limits = Limits { rate_per_uid: Some(one), ..Limits::default() };
+        let daemon = Daemon::start(Timeouts::default(), limits);
+        let mut stream = daemon.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        read_until(&mut stream, "/a").await;
+        stream.write_all(b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        read_until(&mut stream, "more than 1 requests a second").await;
+        let again = "GET /c HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        while !read_to_end(daemon.send(again).await).await.ends_with("/c") {}
+    });
+}
+
+/// Sends bodies of which each but the last is cut off before its last byte; compares the status
+/// of the last one.
+#[track_caller]
+fn check_bodies(lengths: &[usize], chunked: bool, status: &str) {
+    run(async {
+        let room = 2 * BODY_MAX_BYTES;
+        let limits = Limits { body_bytes: room, body_bytes_per_uid: room, ..Limits::default() };
+        let daemon = Daemon::start(Timeouts::default(), limits);
+        let mut held = Vec::new();
+        let (last, first) = lengths.split_last().unwrap();
+        for length in first {
+            let head = format!("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n");
+            let mut stream = daemon.send(head + "Expect: 100-continue\r\n\r\n").await;
+            read_until(&mut stream, "100 Continue").await;
+            held.push(stream);
+        }
+        let head = "POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        let body = "x".repeat(*last);
+        let request = match chunked {
+            true => {
+                format!("{head}Transfer-Encoding: chunked\r\n\r\n{last:x}\r\n{body}\r\n0\r\n\r\n")
+            }
+            false => format!("{head}Content-Length: {last}\r\n\r\n{body}"),
+        };
+        let mut stream = UnixStream::connect(daemon.dir.path().join("s")).await.unwrap();
+        // It is answered before its end where there is no room.
+        let _cut = stream.write_all(request.as_bytes()).await;
+        let reply = read_to_end(stream).await;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{reply:.200}");
+        drop(held);
+    });
+}
+
+#[test]
+fn bodies_that_fill_the_room_are_read_and_one_byte_more_is_busy() {
+    let half = BODY_MAX_BYTES;
+    check_bodies(&[half, half], false, "200");
+    check_bodies(&[half, half - 1, 1], false, "200");
+    check_bodies(&[half, half - 1, 2], false, "429");
+    check_bodies(&[half, half - 1, 1], true, "200");
+    check_bodies(&[half, half - 1, 2], true, "429");
+}
+
+#[test]
+fn body_in_many_pieces_is_put_together() {
+    let body: String = (0..200).map(|_| "1\r\nx\r\n").collect();
+    let post = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked";
+    check(&format!("{post}\r\n\r\n{body}0\r\n\r\n"), 200, &"x".repeat(200));
+}
+
+/// A reply that no socket's buffer holds.
+const LONG: usize = 2 * 1024 * 1024;
+
+#[test]
+fn reply_that_nobody_reads_ends_the_connection() {
+    run(async {
+        let timeouts = Timeouts { write: Duration::from_millis(50), ..Timeouts::default() };
+        let daemon = Daemon::start(timeouts, Limits::default());
+        let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {LONG}\r\n\r\n");
+        let mut stream = daemon.send(head + &"x".repeat(LONG)).await;
+        // What it sends now is refused once the connection is gone.
+        while stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let reply = read_to_end(stream).await;
+        assert!(reply.starts_with("HTTP/1.1 200 ") && reply.len() < LONG, "{}", reply.len());
+    });
+}
+
+#[test]
+fn reply_that_is_read_slowly_but_in_time_is_whole() {
+    run(async {
+        let timeouts = Timeouts { write: Duration::from_secs(60), ..Timeouts::default() };
+        let daemon = Daemon::start(timeouts, Limits::default());
+        let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length:";
+        let mut stream = daemon.send(format!("{head} {LONG}\r\n\r\n{}", "x".repeat(LONG))).await;
+        let mut seen = Vec::new();
+        let mut some = vec![0; 64 * 1024];
+        loop {
+            let read = stream.read(&mut some).await.unwrap();
+            if read == 0 {
+                break;
+            }
+            seen.extend_from_slice(&some[..read]);
+            tokio::task::yield_now().await;
+        }
+        assert!(seen.len() > LONG);
+    });
+}
+
 /// Sends bytes, and compares who is told to have sent what is not HTTP.
 #[track_caller]
 fn check_unreadable(bytes: &str, told: bool) {
@@ -224,6 +354,16 @@ fn head_at_its_limit_is_read_and_one_byte_more_is_not() {
     };
     check_unreadable(&of(HEAD_MAX_BYTES), false);
     check_unreadable(&of(HEAD_MAX_BYTES + 1), true);
+}
+
+#[test]
+fn head_of_as_many_fields_as_the_limit_is_read_and_of_one_more_is_not() {
+    let of = |fields: usize| {
+        let more: String = (1..fields).map(|n| format!("X{n}: x\r\n")).collect();
+        format!("GET / HTTP/1.1\r\nConnection: close\r\n{more}\r\n")
+    };
+    check_unreadable(&of(HEAD_MAX_FIELDS), false);
+    check_unreadable(&of(HEAD_MAX_FIELDS + 1), true);
 }
 
 #[test]

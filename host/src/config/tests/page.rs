@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use daemon::config::{DURATION_MAX, DURATION_MIN, FILE_MAX_BYTES, LIMIT_MAX, SOCKET_MODE};
+use daemon::config::{
+    BODY_BYTES_MAX, BODY_BYTES_MIN, DURATION_MAX, DURATION_MIN, FILE_MAX_BYTES, LIMIT_MAX,
+    RATE_MAX, SOCKET_MODE,
+};
 
 use super::*;
 
@@ -104,13 +107,30 @@ fn defaults_of_the_page_are_the_constants() {
     check_default(deadlines, "generate", &written(GENERATE_DEADLINE));
     check_default(deadlines, "mac", &written(MAC_DEADLINE));
     check_default(deadlines, "queue_length", &QUEUE_LENGTH.to_string());
-    let Limits { connections, connections_per_uid, in_flight, in_flight_per_uid } =
-        Limits::default();
+    assert_eq!(row(deadlines, "queue_length_per_uid")[2], "two thirds of `queue_length`");
+    let Limits {
+        connections,
+        connections_per_uid,
+        in_flight,
+        in_flight_per_uid,
+        rate_per_uid: None,
+        burst_per_uid: None,
+        body_bytes,
+        body_bytes_per_uid,
+    } = Limits::default()
+    else {
+        panic!("a rate by default");
+    };
+    check_default("## `[limits]`", "body_bytes", &body_bytes.to_string());
+    check_default("## `[limits]`", "body_bytes_per_uid", &body_bytes_per_uid.to_string());
+    assert_eq!(row("## `[limits]`", "rate_per_uid")[2], "none");
+    assert_eq!(row("## `[limits]`", "burst_per_uid")[2], "`rate_per_uid`");
     check_default("## `[limits]`", "connections", &connections.to_string());
     check_default("## `[limits]`", "connections_per_uid", &connections_per_uid.to_string());
     check_default("## `[limits]`", "in_flight", &in_flight.to_string());
     check_default("## `[limits]`", "in_flight_per_uid", &in_flight_per_uid.to_string());
-    let Timeouts { head, body, drain } = Timeouts::default();
+    let Timeouts { head, body, write, drain } = Timeouts::default();
+    check_default("## `[limits]`", "write_timeout", &written(write));
     check_default("## `[limits]`", "head_timeout", &written(head));
     check_default("## `[limits]`", "body_timeout", &written(body));
     check_default("## `[limits]`", "drain_timeout", &written(drain));
@@ -124,13 +144,20 @@ fn limits_of_the_page_are_the_constants() {
         check_limits("### `[provider.deadlines]`", key, &durations);
     }
     check_limits("## `[selection]`", "fallback_after", &durations);
-    for key in ["head_timeout", "body_timeout", "drain_timeout"] {
+    for key in ["head_timeout", "body_timeout", "write_timeout", "drain_timeout"] {
         check_limits("## `[limits]`", key, &durations);
     }
     let length = format!("1 to {QUEUE_LENGTH_MAX}");
     check_limits("### `[provider.deadlines]`", "queue_length", &length);
+    check_limits("### `[provider.deadlines]`", "queue_length_per_uid", &length);
     for key in ["connections", "connections_per_uid", "in_flight", "in_flight_per_uid"] {
         check_limits("## `[limits]`", key, &format!("1 to {LIMIT_MAX}"));
+    }
+    for key in ["rate_per_uid", "burst_per_uid"] {
+        check_limits("## `[limits]`", key, &format!("1 to {RATE_MAX}"));
+    }
+    for key in ["body_bytes", "body_bytes_per_uid"] {
+        check_limits("## `[limits]`", key, &format!("{BODY_BYTES_MIN} to {BODY_BYTES_MAX}"));
     }
     let socket = format!("{} bytes", daemon::listener::SOCKET_PATH_BYTES);
     check_limits("## `[listen]`", "socket", &socket);

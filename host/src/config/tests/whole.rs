@@ -75,6 +75,11 @@ connections = 100
 connections_per_uid = 50
 in_flight = 10
 in_flight_per_uid = 5
+rate_per_uid = 6
+burst_per_uid = 7
+body_bytes = 4194306
+body_bytes_per_uid = 4194305
+write_timeout = "4s"
 head_timeout = "1s"
 body_timeout = "2s"
 drain_timeout = "3s"
@@ -85,7 +90,8 @@ const DEADLINES: Deadlines = Deadlines {
     queue: Duration::from_secs(5),
     generate: Duration::from_secs(120),
     mac: Duration::from_secs(5),
-    queue_length: 512,
+    queue_length: 768,
+    queue_length_per_uid: 512,
 };
 
 fn provider(name: &str, path: &str) -> ProviderConfig {
@@ -146,6 +152,7 @@ fn example() -> Config {
             generate: Duration::from_secs(3600),
             mac: Duration::from_secs(10),
             queue_length: 16,
+            queue_length_per_uid: 11,
         },
     };
     let mut soft = ProviderConfig {
@@ -173,10 +180,15 @@ fn example() -> Config {
             connections_per_uid: 50,
             in_flight: 10,
             in_flight_per_uid: 5,
+            rate_per_uid: std::num::NonZeroU32::new(6),
+            burst_per_uid: std::num::NonZeroU32::new(7),
+            body_bytes: 4_194_306,
+            body_bytes_per_uid: 4_194_305,
         },
         timeouts: Timeouts {
             head: Duration::from_secs(1),
             body: Duration::from_secs(2),
+            write: Duration::from_secs(4),
             drain: Duration::from_secs(3),
         },
     }

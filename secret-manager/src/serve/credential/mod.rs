@@ -129,6 +129,7 @@ impl Giver {
         let code = found.as_ref().err().map(ServeError::code);
         manager.metrics.count(Some(OPERATION), code, begun.elapsed());
         if let Err(error) = &found {
+            manager.count_refused(error);
             log_failure(&request_id, Some(OPERATION), error);
         }
         let time = manager.clock.now_text();
