@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::audit::Settings;
 use daemon::config::{self, ConfigError, Noted, Problem, Read, Section, sections, value};
 use daemon::http::Timeouts;
 use daemon::limit::Limits;
@@ -37,7 +38,7 @@ pub struct Config {
     /// Who may do what.
     pub access: Access,
     /// The audit log.
-    pub audit_path: PathBuf,
+    pub audit: Settings,
     /// How many connections and requests there may be.
     pub limits: Limits,
     /// How long peers may take.
@@ -74,7 +75,7 @@ impl Config {
             renew_at_percent,
             skew,
             access: _,
-            audit_path,
+            audit,
             limits,
             timeouts,
         } = self;
@@ -84,7 +85,7 @@ impl Config {
             ("[state]", *state_dir != running.state_dir),
             ("[host]", *host_socket != running.host_socket),
             ("[tokens]", tokens != (&running.renew_at_percent, &running.skew)),
-            ("[audit]", *audit_path != running.audit_path),
+            ("[audit]", *audit != running.audit),
             ("[limits]", (*limits, *timeouts) != (running.limits, running.timeouts)),
         ];
         sections.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
@@ -120,7 +121,7 @@ fn whole(mut root: Section<'_>) -> Read<Config> {
     });
     let tokens = root.table("tokens").and_then(tokens);
     let access = access(&mut root);
-    let audit_path = sections::audit_path(&mut root, "path = \"/var/log/sas-signer/audit.log\"");
+    let audit = sections::audit(&mut root, "path = \"/var/log/sas-signer/audit.log\"");
     let limits = sections::limits(&mut root);
     root.finish();
     let ((renew_at_percent, skew), (limits, timeouts)) = (tokens?, limits?);
@@ -131,7 +132,7 @@ fn whole(mut root: Section<'_>) -> Read<Config> {
         renew_at_percent,
         skew,
         access: access?,
-        audit_path: audit_path?,
+        audit: audit?,
         limits,
         timeouts,
     })

@@ -106,7 +106,7 @@ fn examples_of_errors_and_batches_are_of_their_types() {
 #[test]
 fn most_checkpoints_are_asked_about_at_once_and_one_more_is_too_large() {
     let ask = |lines: usize, bytes: usize| {
-        let request = VerifyAuditRequest { checkpoints: vec!["x".repeat(bytes); lines] };
+        let request = VerifyAuditRequest { checkpoints: Some(vec!["x".repeat(bytes); lines]) };
         let body = serde_json::to_vec(&request).unwrap();
         decode::<VerifyAuditRequest>(&body).map(|_| ()).map_err(|fault| fault.code)
     };

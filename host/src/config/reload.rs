@@ -9,14 +9,13 @@ use super::{Config, ProviderConfig, Selection};
 /// What `new` changes in the `running` configuration.
 pub(super) fn reload(new: Config, running: &Config) -> Reload {
     // Taken apart by name, so that a new section cannot be forgotten here.
-    let Config { listen, state_dir, providers, selection, rules, audit_path, limits, timeouts } =
-        new;
+    let Config { listen, state_dir, providers, selection, rules, audit, limits, timeouts } = new;
     let sections = [
         ("[listen]", listen != running.listen),
         ("[state]", state_dir != running.state_dir),
         ("[[provider]]", !same_providers(&providers, &running.providers)),
         ("[selection]", !same_selection(&selection, &running.selection)),
-        ("[audit]", audit_path != running.audit_path),
+        ("[audit]", audit != running.audit),
         ("[limits]", (limits, timeouts) != (running.limits, running.timeouts)),
     ];
     Reload::new(rules, sections)

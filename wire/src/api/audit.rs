@@ -13,19 +13,20 @@ use crate::name::ProviderName;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyAuditRequest {
-    /// Checkpoint lines as they stand in the audit, without their line feeds; may be empty, to
-    /// ask only for the last one on record.
-    #[serde(default)]
-    pub checkpoints: Vec<String>,
+    /// Checkpoint lines as they stand in the audit, without their line feeds; none, to ask
+    /// only for the last one on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<Vec<String>>,
 }
 
 impl Request for VerifyAuditRequest {
     fn check(&self) -> Result<(), Fault> {
-        if self.checkpoints.len() > BATCH_MAX_ITEMS {
+        let checkpoints = self.checkpoints.as_deref().unwrap_or_default();
+        if checkpoints.len() > BATCH_MAX_ITEMS {
             let detail = format!("checkpoints exceed limit of {BATCH_MAX_ITEMS}");
             return Err(Fault::new(Code::TooLarge, detail));
         }
-        if self.checkpoints.iter().any(|line| line.len() > AUDIT_LINE_MAX_BYTES) {
+        if checkpoints.iter().any(|line| line.len() > AUDIT_LINE_MAX_BYTES) {
             return Err(invalid("a line of the audit is shorter"));
         }
         Ok(())

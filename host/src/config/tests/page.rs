@@ -114,6 +114,7 @@ fn defaults_of_the_page_are_the_constants() {
     check_default("## `[limits]`", "head_timeout", &written(head));
     check_default("## `[limits]`", "body_timeout", &written(body));
     check_default("## `[limits]`", "drain_timeout", &written(drain));
+    check_default("## `[audit]`", "rotate_bytes", &audit::ROTATE_BYTES.to_string());
     check_default("## `[[provider]]`", "isolation", "\"process\"");
 }
 
@@ -132,6 +133,8 @@ fn limits_of_the_page_are_the_constants() {
     for key in ["connections", "connections_per_uid", "in_flight", "in_flight_per_uid"] {
         check_limits("## `[limits]`", key, &format!("1 to {LIMIT_MAX}"));
     }
+    let bytes = format!("`0` for never, or from {}", audit::ROTATE_BYTES_MIN);
+    check_limits("## `[audit]`", "rotate_bytes", &bytes);
     let socket = format!("{} bytes", daemon::listener::SOCKET_PATH_BYTES);
     check_limits("## `[listen]`", "socket", &socket);
     let pattern = format!("1 to {} bytes each", daemon::rules::PATTERN_BYTES);
