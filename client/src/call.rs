@@ -9,8 +9,8 @@ use wire::api::{
     DestroyCounterReply, DestroyReply, ImportRequest, IncrementRequest, ItemResult, KeyList,
     KeyRecord, MacItem, MacReply, OneOrResults, ProviderList, ProviderStatus, PublicReply,
     RandomReply, RandomRequest, RewrapItem, RewrapReply, RotateRequest, SealItem, SealReply,
-    SealedText, SecretBase64, SignReply, SignRequest, Status, UnsealItem, UnsealReply, VerifyReply,
-    VerifyRequest,
+    SealedText, SecretBase64, SignReply, SignRequest, Status, UnsealItem, UnsealReply,
+    VerifyAuditReply, VerifyAuditRequest, VerifyReply, VerifyRequest,
 };
 use wire::code::{Code, Fault};
 use wire::context::EncryptionContext;
@@ -330,6 +330,20 @@ impl Call<ProviderStatus> {
     /// `POST /v1/providers/{name}/retry`: tries a provider again, a refused PIN included.
     pub fn retry_provider(name: &ProviderName) -> Self {
         call("POST", &format!("/v1/providers/{name}/retry"), Some(Zeroizing::default()), json)
+    }
+}
+
+impl Call<VerifyAuditReply> {
+    /// `POST /v1/audit/verify`: says of checkpoint lines of the audit whether they are the host's.
+    ///
+    /// # Limits
+    /// 256 lines, as the host checks.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    pub fn verify_audit(checkpoints: Vec<String>) -> Result<Self, Error> {
+        let checkpoints = Some(checkpoints).filter(|lines| !lines.is_empty());
+        post("/v1/audit/verify", &VerifyAuditRequest { checkpoints }, json)
     }
 }
 

@@ -1,19 +1,18 @@
 //! The audit file: every record is in it before the reply goes out.
 //!
-//! Here is the file, its lock, its sync and its recovery; what a line says and how lines are
+//! Here are the files, their lock, sync, rotation and recovery; what a line says and how lines are
 //! chained is `wire::audit`'s. One writer has the file for itself. A record is one write(2),
 //! complete when [`AuditWriter::append`] returns, and on the disk within [`SYNC_DELAY`] and the
 //! time that the disk takes. [`Recorded`] is made only here, so that a stage which asks for one
 //! cannot be reached by a request without a record.
 
 use std::fmt;
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use wire::audit::{Chain, Kind, Principal, Record};
+use wire::audit::{Chain, Kind, Mark, Principal, Record};
 
 use crate::clock::Clock;
 use crate::peer;
@@ -21,63 +20,99 @@ use crate::peer;
 mod end;
 mod error;
 mod file;
+mod keeper;
+mod mark;
+mod older;
 mod recorded;
 mod refusals;
+mod settings;
+mod shared;
+mod witness;
 
 use error::{io_error, tail_error};
 use file::LineFile;
-use refusals::{Admission, Refusals};
+use keeper::Upkeep;
+use refusals::Admission;
+use shared::{Shared, State};
 
 pub use error::AuditError;
+pub use keeper::{CHECKPOINT_EVERY, CHECKPOINT_LINES, CHECKPOINT_SOON};
+pub use older::{OlderFile, older_files};
 pub use recorded::{Evidence, Exempt, Recorded};
-pub use refusals::REFUSALS_PER_SECOND;
+pub use refusals::{ALL_REFUSALS_PER_SECOND, COUNTED_USERS, REFUSALS_PER_SECOND};
+pub use settings::{ROTATE_BYTES, ROTATE_BYTES_MIN, Settings};
+pub use witness::Witness;
 
 /// Longest time between a record's write and the beginning of its sync; half of the 100 ms that
 /// a record may stay unsynced, so that the disk has the other half.
 pub const SYNC_DELAY: Duration = Duration::from_millis(50);
 
-/// An audit file that was opened and not yet written to.
+/// An audit that was opened and not yet written to.
 ///
 /// It knows what the last line says, so that the registry can be compared before the first record.
 pub struct AuditTail {
     path: PathBuf,
+    settings: Settings,
     lines: LineFile,
+    older: Vec<OlderFile>,
     chain: Chain,
     generation: Option<u64>,
+    first: u64,
     torn_bytes: u64,
+    remembered: Option<u64>,
 }
 
-/// Opens the audit file at `path`, or creates it with mode 0600, for this process alone.
+/// Opens the newest file of an audit, or creates it with mode 0600, for this process alone.
 ///
 /// The last line must be a record. What stands after the last line break, left by a power cut in
 /// the middle of a write, is cut off and counted; so are lines with zero bytes at the very end,
-/// which some file systems leave.
+/// which some file systems leave. Where the file has no line, the audit goes on from the last line
+/// of the newest of the older files: a crash came in the middle of a rotation, or just after it.
 ///
 /// # Limits
-/// Of the lines before, the last 1,000 are checked, as far as they are within the last 1 MiB: each
-/// is a record and follows the one before. The whole file is `wire::audit::Verifier`'s matter.
+/// Of the lines before, the last 1,000 of the newest file are checked, as far as they are within
+/// its last 1 MiB: each is a record and follows the one before. The whole log is
+/// `wire::audit::Verifier`'s matter.
 ///
 /// # Errors
 /// [`AuditError::Trust`], [`AuditError::NotAFile`], [`AuditError::InUse`], [`AuditError::Tail`],
 /// [`AuditError::Broken`], [`AuditError::Io`]: the file is as it was found.
-pub fn open(path: &Path) -> Result<AuditTail, AuditError> {
-    let (mut lines, path) = file::open(path)?;
+pub fn open(settings: &Settings) -> Result<AuditTail, AuditError> {
+    let (mut lines, path) = file::open(&settings.path)?;
+    let older = older_files(&path).map_err(io_error(&path, "listed"))?;
     let tail = lines.tail().map_err(io_error(&path, "read"))?;
-    if tail.last_line.is_none() && !lines.is_unfinished_first().map_err(io_error(&path, "read"))? {
-        return Err(tail_error(&path, "is not a line of an audit"));
-    }
-    let (chain, generation) = match tail.last_line {
-        None => (Chain::new(), None),
+    let (chain, generation, first) = match tail.last_line {
+        None => {
+            let (chain, generation) = match older.last() {
+                None => (Chain::new(), None),
+                Some(newest) => end::of_older(&newest.path)?,
+            };
+            let first = chain.next_sequence();
+            if !lines.is_unfinished_first(first).map_err(io_error(&path, "read"))? {
+                return Err(tail_error(&path, "is not a line of an audit"));
+            }
+            (chain, generation, first)
+        }
         Some(line) => {
             let line = line.ok_or_else(|| tail_error(&path, "is too long"))?;
             let (chain, entry) =
                 Chain::after(&line).map_err(|reason| tail_error(&path, &reason.to_string()))?;
             end::check(&path, &lines, lines.length().saturating_sub(tail.torn_bytes))?;
-            (chain, Some(entry.generation))
+            (chain, Some(entry.generation), end::first_sequence(&path, &lines)?)
         }
     };
     lines.cut(tail.torn_bytes).map_err(io_error(&path, "shortened"))?;
-    Ok(AuditTail { path, lines, chain, generation, torn_bytes: tail.torn_bytes })
+    Ok(AuditTail {
+        path,
+        settings: settings.clone(),
+        lines,
+        older,
+        chain,
+        generation,
+        first,
+        torn_bytes: tail.torn_bytes,
+        remembered: None,
+    })
 }
 
 impl AuditTail {
@@ -93,8 +128,22 @@ impl AuditTail {
         self.torn_bytes
     }
 
+    /// Checks that the audit still has the checkpoint that is remembered elsewhere, and that
+    /// everything after it holds together. Returns the last checkpoint after it, as its line: a
+    /// crash came before that one was remembered, or somebody wrote it who is no witness.
+    ///
+    /// # Errors
+    /// [`AuditError::CutOff`], [`AuditError::Rewritten`], [`AuditError::BeginsLater`],
+    /// [`AuditError::Broken`], [`AuditError::Io`].
+    pub fn check(&mut self, mark: Mark) -> Result<Option<Vec<u8>>, AuditError> {
+        let newest = OlderFile { first: self.first, path: self.path.clone() };
+        let after = mark::check(&self.path, &newest, &self.older, mark)?;
+        self.remembered = Some(mark.sequence);
+        Ok(after)
+    }
+
     /// Writes and syncs the first record of this run, of kind `Start`, which also says what was
-    /// cut off, and starts the thread that syncs.
+    /// cut off, and starts the threads that sync and keep it.
     ///
     /// # Errors
     /// [`AuditError::Generation`]: `generation` is less than the last line's. Otherwise as
@@ -106,7 +155,9 @@ impl AuditTail {
         }
         let time = clock.now_text();
         let torn_bytes = (self.torn_bytes > 0).then_some(self.torn_bytes);
-        let writer = AuditWriter::run(self.path, self.lines, self.chain, clock)?;
+        let upkeep = Upkeep::new(self.first, self.remembered);
+        let state = State::new(self.lines, self.chain, upkeep);
+        let writer = AuditWriter::run(Shared::new(self.path, self.settings, clock, state))?;
         let _start = writer
             .append_synced(&Record { torn_bytes, ..Record::new(Kind::Start, &time, generation) })?;
         Ok(writer)
@@ -118,50 +169,38 @@ impl AuditTail {
 /// Dropped without [`AuditWriter::close`] it closes by itself and logs what goes wrong.
 pub struct AuditWriter {
     shared: Arc<Shared>,
-    syncer: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Shared {
-    path: PathBuf,
-    file: Arc<File>,
-    clock: Clock,
-    state: Mutex<State>,
-    wake: Condvar,
-}
-
-struct State {
-    lines: LineFile,
-    chain: Chain,
-    generation: u64,
-    line: Vec<u8>,
-    refusals: Refusals,
-    /// When the sync of what was written is to begin; none when all is synced.
-    sync_due: Option<Instant>,
-    /// Why a sync failed: from then on everything is refused.
-    unsynced: Option<String>,
-    closed: bool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl AuditWriter {
-    fn run(path: PathBuf, lines: LineFile, chain: Chain, clock: Clock) -> Result<Self, AuditError> {
-        let file = lines.handle();
-        let state = Mutex::new(State {
-            lines,
-            chain,
-            generation: 0,
-            line: Vec::new(),
-            refusals: Refusals::default(),
-            sync_due: None,
-            unsynced: None,
-            closed: false,
-        });
-        let shared = Arc::new(Shared { path, file, clock, state, wake: Condvar::new() });
-        let syncing = Arc::clone(&shared);
-        let syncer = std::thread::Builder::new()
-            .name("audit-sync".into())
-            .spawn(move || syncing.sync_until_closed())
-            .map_err(io_error(&shared.path, "synced"))?;
-        Ok(Self { shared, syncer: Mutex::new(Some(syncer)) })
+    fn run(shared: Arc<Shared>) -> Result<Self, AuditError> {
+        let thread = |name: &str, run: fn(&Shared)| {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name(name.into()).spawn(move || run(&shared))
+        };
+        let threads = [
+            thread("audit-sync", Shared::sync_until_closed),
+            thread("audit-keep", Shared::keep_until_closed),
+        ];
+        let threads = threads.into_iter().collect::<Result<_, _>>();
+        let threads = threads.map_err(io_error(&shared.path, "synced"))?;
+        Ok(Self { shared, threads: Mutex::new(threads) })
+    }
+
+    /// Has checkpoints made from now on, the first one before this returns: within
+    /// [`CHECKPOINT_SOON`] after a key change or [`CHECKPOINT_LINES`] lines, within
+    /// [`CHECKPOINT_EVERY`] after any line, before a rotation, and as the last line of all.
+    ///
+    /// A checkpoint that cannot be made is logged and tried again. Blocks for as long as the disk
+    /// takes.
+    pub fn witnessed_by(&self, witness: Arc<dyn Witness>) {
+        self.shared.lock().upkeep.witness = Some(witness);
+        self.shared.keep();
+    }
+
+    /// Has a file that another program moved away replaced by a new one soon.
+    pub fn look_for_file(&self) {
+        self.shared.ask_keeper();
     }
 
     /// Writes one record; it is in the file when this returns, and synced soon after.
@@ -197,12 +236,13 @@ impl AuditWriter {
     /// `Refused` with their number, written when the second is over or the writer closes.
     ///
     /// # Limits
-    /// [`REFUSALS_PER_SECOND`] for each uid; a record without a principal is always written.
+    /// [`REFUSALS_PER_SECOND`] for each uid, [`ALL_REFUSALS_PER_SECOND`] for all; beyond
+    /// [`COUNTED_USERS`] in a second, users share one count, as records without a principal do.
     ///
     /// # Errors
     /// As [`AuditWriter::append`]; what could not be written is not counted either.
     pub fn append_refusal(&self, record: &Record<'_>) -> Result<Recorded, AuditError> {
-        let Some(principal) = record.principal else { return self.append(record) };
+        let principal = record.principal;
         let mut state = self.shared.lock();
         self.shared.fit_to_write(&state)?;
         let now = self.shared.clock.passed();
@@ -224,7 +264,8 @@ impl AuditWriter {
         }
     }
 
-    /// Writes the counts that wait, syncs everything, and refuses what comes later.
+    /// Writes the counts that wait and a last checkpoint, syncs everything, and refuses what comes
+    /// later.
     ///
     /// Closing again changes nothing.
     ///
@@ -232,6 +273,7 @@ impl AuditWriter {
     /// [`AuditError::Io`]: a count could not be written. [`AuditError::Unsynced`]: the sync failed
     /// now or before.
     pub fn close(&self) -> Result<(), AuditError> {
+        let keeping = self.shared.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.shared.lock();
         if state.closed {
             return Ok(());
@@ -239,14 +281,21 @@ impl AuditWriter {
         let counts = state.refusals.all();
         let written =
             counts.iter().try_for_each(|counted| self.shared.write_count(&mut state, counted));
+        drop(state);
+        if let Err(error) = self.shared.checkpoint() {
+            tracing::error!(%error, "no last checkpoint could be made in the audit");
+        }
+        let mut state = self.shared.lock();
         state.closed = true;
         self.shared.wake.notify_all();
+        self.shared.wake_keeper.notify_all();
         let synced = self.shared.sync(state);
-        let syncer = self.syncer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(syncer) = syncer
-            && syncer.join().is_err()
-        {
-            tracing::error!("the thread that syncs the audit panicked; please report");
+        drop(keeping);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the audit panicked; please report");
+            }
         }
         written.and(synced)
     }
@@ -256,111 +305,6 @@ impl Drop for AuditWriter {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
             tracing::error!(%error, "the audit was not closed cleanly");
-        }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn fit_to_write(&self, state: &State) -> Result<(), AuditError> {
-        if state.closed {
-            return Err(AuditError::Closed);
-        }
-        match &state.unsynced {
-            None => Ok(()),
-            Some(reason) => Err(self.unsynced(reason)),
-        }
-    }
-
-    fn unsynced(&self, reason: &str) -> AuditError {
-        AuditError::Unsynced { path: self.path.clone(), reason: reason.to_owned() }
-    }
-
-    fn write(&self, state: &mut State, record: &Record<'_>) -> Result<u64, AuditError> {
-        self.fit_to_write(state)?;
-        let generation = record.generation.max(state.generation);
-        let before = state.chain.clone();
-        state.line.clear();
-        let sequence = state.chain.append(&Record { generation, ..*record }, &mut state.line)?;
-        if let Err(error) = state.lines.append(&state.line) {
-            state.chain = before;
-            return Err(io_error(&self.path, "written")(error));
-        }
-        state.generation = generation;
-        if state.sync_due.is_none() {
-            state.sync_due = Some(Instant::now() + SYNC_DELAY);
-            self.wake.notify_one();
-        }
-        Ok(sequence)
-    }
-
-    fn write_count(
-        &self,
-        state: &mut State,
-        counted: &refusals::Counted,
-    ) -> Result<(), AuditError> {
-        let time = self.clock.now_text();
-        let record = Record {
-            principal: Some(counted.principal),
-            repeated: Some(counted.count),
-            ..Record::new(Kind::Refused, &time, state.generation)
-        };
-        self.write(state, &record).map(|_sequence| ())
-    }
-
-    /// Writes the counts whose second is over; one that cannot be written waits on.
-    fn write_due(&self, state: &mut State, now: Duration) {
-        for counted in state.refusals.due(now) {
-            if let Err(error) = self.write_count(state, &counted) {
-                tracing::error!(%error, count = counted.count, "refusals could not be recorded yet");
-                state.refusals.put_back(counted, now);
-            }
-        }
-    }
-
-    /// Syncs everything written so far, without holding others up meanwhile.
-    fn sync(&self, mut state: MutexGuard<'_, State>) -> Result<(), AuditError> {
-        state.sync_due = None;
-        if let Some(reason) = &state.unsynced {
-            return Err(self.unsynced(reason));
-        }
-        drop(state);
-        // After a failed sync the kernel forgets what it could not write, so that a second try
-        // would succeed and prove nothing: the failure stays.
-        self.file.sync_data().map_err(|error| {
-            let reason = error.to_string();
-            let error = self.unsynced(&reason);
-            self.lock().unsynced.get_or_insert(reason);
-            error
-        })
-    }
-
-    fn sync_until_closed(&self) {
-        let mut state = self.lock();
-        while !state.closed {
-            let now = Instant::now();
-            if state.sync_due.is_some_and(|due| due <= now) {
-                if let Err(error) = self.sync(state) {
-                    tracing::error!(%error, "the audit is broken; every request is refused");
-                }
-                state = self.lock();
-                continue;
-            }
-            let waiting = state.refusals.is_waiting();
-            state = match state.sync_due {
-                None if !waiting => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
-                due => {
-                    let time = due.map_or(SYNC_DELAY, |due| due.duration_since(now));
-                    let woken = self.wake.wait_timeout(state, time);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-            if !state.closed && state.unsynced.is_none() {
-                self.write_due(&mut state, self.clock.passed());
-            }
         }
     }
 }

@@ -152,6 +152,7 @@ pub fn record_reload(audit: &AuditWriter, clock: &Clock, generation: u64, outcom
     if let Err(error) = audit.append(&record) {
         tracing::error!(%error, "the reload is not in the audit");
     }
+    audit.look_for_file();
 }
 
 /// Writes the last record of a run and closes the audit; both are on the disk when this returns.
@@ -171,6 +172,8 @@ mod tests {
     use std::io;
 
     use clap::Parser;
+
+    use crate::audit::Settings;
 
     use super::*;
     use crate::rules::{Operation, RawPrincipal, RawRule, Rules};
@@ -228,7 +231,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.log");
         let clock = Clock::system();
-        let audit = crate::audit::open(&path).unwrap().start(7, clock.clone()).unwrap();
+        let audit =
+            crate::audit::open(&Settings::at(&path)).unwrap().start(7, clock.clone()).unwrap();
         record_reload(&audit, &clock, 7, Outcome::Failed(Code::Invalid));
         record_stop(&audit, &clock, 7).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();

@@ -3,7 +3,7 @@
 use wire::api::{
     CounterList, CounterReply, DestroyCounterReply, DestroyReply, KeyList, KeyRecord, MacReply,
     Origin, Protection, ProviderList, ProviderStatus, PublicReply, RandomReply, RewrapReply,
-    SealReply, SignReply, Status, UnsealReply, VerifyReply,
+    SealReply, SignReply, Status, UnsealReply, VerifyAuditReply, VerifyReply,
 };
 use wire::name::ProviderName;
 
@@ -50,6 +50,8 @@ pub enum Reply {
     Providers(ProviderList),
     /// One provider, after it was tried again.
     Provider(ProviderStatus),
+    /// Checkpoints of the audit.
+    AuditVerified(VerifyAuditReply),
     /// Counters, as Prometheus text.
     Metrics(String),
 }

@@ -6,7 +6,7 @@ mod counter;
 use daemon::audit::Exempt;
 use wire::api::{
     CreateRequest, ImportRequest, MacItem, OneOrItems, RandomRequest, RewrapItem, SealItem,
-    SignRequest, UnsealItem, VerifyRequest,
+    SignRequest, UnsealItem, VerifyAuditRequest, VerifyRequest,
 };
 use wire::name::{KeyName, ProviderName};
 
@@ -55,6 +55,8 @@ pub enum Request {
     Providers,
     /// Try a provider again, a refused PIN included.
     Retry(ProviderName),
+    /// Say of checkpoints of the audit whether they are ours.
+    VerifyAudit(VerifyAuditRequest),
     /// Count what was done.
     Metrics,
 }
@@ -92,6 +94,7 @@ impl Request {
             Self::Status => "status",
             Self::Providers => "providers",
             Self::Retry(_) => "retry",
+            Self::VerifyAudit(_) => "verify_audit",
             Self::Metrics => "metrics",
         }
     }
@@ -119,6 +122,7 @@ impl Request {
             | Self::Status
             | Self::Providers
             | Self::Retry(_)
+            | Self::VerifyAudit(_)
             | Self::Metrics => None,
         }
     }
@@ -144,6 +148,7 @@ impl Request {
             | Self::Status
             | Self::Providers
             | Self::Retry(_)
+            | Self::VerifyAudit(_)
             | Self::Metrics => false,
         }
     }
@@ -180,7 +185,8 @@ impl Request {
             | Self::Counter(..)
             | Self::ListCounters
             | Self::Random(_)
-            | Self::Retry(_) => None,
+            | Self::Retry(_)
+            | Self::VerifyAudit(_) => None,
         }
     }
 }

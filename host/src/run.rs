@@ -14,7 +14,8 @@ use daemon::sandbox::{Limits, Network, Reached, Sandbox, Unix};
 use daemon::shutdown::Reloads;
 use daemon::trust::{LockError, TrustError};
 use daemon::{audit, http, listener, notify, process, shutdown, trust};
-use wire::audit::{Kind, Record};
+use wire::api::Verdict;
+use wire::audit::{Checkpoint, Kind, Record, read_line};
 use wire::name::{KeyName, ProviderName};
 
 use crate::config::{Config, load_rules};
@@ -57,6 +58,13 @@ pub enum RunError {
         .0.display()
     )]
     AuditIsGone(PathBuf),
+    /// A checkpoint of the audit is not of this host.
+    #[error(
+        "the checkpoint at sequence {0} of the audit was not made by this host: lines were added \
+         by somebody else; find out who, then restore registry and audit from one backup, \
+         docs/config.md \"Backup\""
+    )]
+    CheckpointForged(u64),
     /// The registry is older than the audit.
     #[error(
         "the registry is of generation {registry}, the audit has seen {audit}: an older registry \
@@ -107,19 +115,20 @@ pub async fn run(
     let (mut shutdown, _trigger, reloads) =
         shutdown::listen().map_err(|error| RunError::System("signals", error))?;
 
-    let tail = audit::open(&config.audit_path)?;
+    let mut tail = audit::open(&config.audit)?;
     let mut new_id = [0; REGISTRY_ID_BYTES];
     fill(&mut new_id)?;
     let registry = Arc::new(Registry::open(&state_dir.join(REGISTRY_FILE), &new_id)?);
     match tail.last_generation() {
         None if !registry.is_empty() => {
-            return Err(RunError::AuditIsGone(config.audit_path));
+            return Err(RunError::AuditIsGone(config.audit.path));
         }
         Some(audit) if audit > registry.generation() => {
             return Err(RunError::RegistryIsOlder { registry: registry.generation(), audit });
         }
         Some(_) | None => {}
     }
+    let unproven = registry.audit_mark().map_or(Ok(None), |mark| tail.check(mark))?;
     let audit = Arc::new(tail.start(registry.generation(), clock.clone())?);
 
     let spawner = Spawner::start(&[&state_dir, &config.audit_path, config_path])
@@ -141,6 +150,11 @@ pub async fn run(
             return Ok(audit.close()?);
         }
     }
+
+    if let Some(line) = unproven {
+        require_own(&registry, &line)?;
+    }
+    tokio::task::block_in_place(|| audit.witnessed_by(Arc::clone(&registry) as _));
 
     let mut first_request = [0; 8];
     fill(&mut first_request)?;
@@ -172,6 +186,16 @@ pub async fn run(
     process::record_stop(&audit, &clock, host.registry.generation())?;
     tracing::info!("sealhost has stopped");
     Ok(())
+}
+
+/// Demands that a checkpoint which is not on record is not of somebody else.
+fn require_own(registry: &Registry, line: &[u8]) -> Result<(), RunError> {
+    let Ok(entry) = read_line(line) else { return Ok(()) };
+    let Some((checkpoint, macs)) = Checkpoint::of(&entry) else { return Ok(()) };
+    match registry.verify_checkpoint(&checkpoint, macs) {
+        (Verdict::Invalid, _) => Err(RunError::CheckpointForged(checkpoint.sequence)),
+        (Verdict::Valid | Verdict::Unknown, _) => Ok(()),
+    }
 }
 
 /// The name that our socket has among those of the service manager.

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::audit::Settings;
 use daemon::config::{self, ConfigError, Noted, Problem, Read, Section, sections, value};
 use daemon::http::Timeouts;
 use daemon::limit::Limits;
@@ -38,7 +39,7 @@ pub struct Config {
     /// Who may do what.
     pub access: Access,
     /// The audit log.
-    pub audit_path: PathBuf,
+    pub audit: Settings,
     /// How many connections and requests there may be.
     pub limits: Limits,
     /// How long peers may take.
@@ -92,7 +93,7 @@ impl Config {
             renew_at_percent,
             skew,
             access: _,
-            audit_path,
+            audit,
             limits,
             timeouts,
             sandbox,
@@ -103,7 +104,7 @@ impl Config {
             ("[state]", *state_dir != running.state_dir),
             ("[host]", *host_socket != running.host_socket),
             ("[tokens]", tokens != (&running.renew_at_percent, &running.skew)),
-            ("[audit]", *audit_path != running.audit_path),
+            ("[audit]", *audit != running.audit),
             ("[limits]", (*limits, *timeouts) != (running.limits, running.timeouts)),
             ("[sandbox]", *sandbox != running.sandbox),
         ];
@@ -140,7 +141,7 @@ fn whole(mut root: Section<'_>) -> Read<Config> {
     });
     let tokens = root.table("tokens").and_then(tokens);
     let access = access(&mut root);
-    let audit_path = sections::audit_path(&mut root, "path = \"/var/log/sas-signer/audit.log\"");
+    let audit = sections::audit(&mut root, "path = \"/var/log/sas-signer/audit.log\"");
     let limits = sections::limits(&mut root);
     let sandbox = sections::sandbox(&mut root);
     root.finish();
@@ -152,7 +153,7 @@ fn whole(mut root: Section<'_>) -> Read<Config> {
         renew_at_percent,
         skew,
         access: access?,
-        audit_path: audit_path?,
+        audit: audit?,
         limits,
         timeouts,
         sandbox: sandbox?,

@@ -83,11 +83,11 @@ pub async fn run(
     let (shutdown, _trigger, reloads) =
         shutdown::listen().map_err(|error| RunError::System("signals", error))?;
 
-    let tail = audit::open(&config.audit_path)?;
+    let tail = audit::open(&config.audit)?;
     let file = StateFile::new(&state_dir);
     let saved = file.read(tail.last_generation())?;
     if tail.last_generation().is_none() && saved.generation > 0 {
-        return Err(RunError::AuditIsGone(config.audit_path));
+        return Err(RunError::AuditIsGone(config.audit.path));
     }
     let audit = tail.start(saved.generation, clock.clone())?;
     let host = Client::new(&config.host_socket).timeout(HOST_TIMEOUT);

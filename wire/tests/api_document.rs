@@ -13,7 +13,8 @@ use wire::api::{
     DestroyReply, ImportRequest, IncrementRequest, KeyList, KeyRecord, MacItem, MacReply,
     OneOrItems, OneOrResults, ProviderList, ProviderStatus, PublicReply, RandomReply,
     RandomRequest, Request, RewrapItem, RewrapReply, RotateRequest, SealItem, SealReply, SignReply,
-    SignRequest, Status, UnsealItem, UnsealReply, VerifyReply, VerifyRequest, decode,
+    SignRequest, Status, UnsealItem, UnsealReply, VerifyAuditReply, VerifyAuditRequest,
+    VerifyReply, VerifyRequest, decode,
 };
 use wire::code::{Code, Problem};
 use wire::limits::{
@@ -91,6 +92,7 @@ fn examples_of_counters_are_of_their_types() {
 fn examples_of_the_host_are_of_their_types() {
     check::<RandomRequest, RandomReply>("### `POST /v1/random`");
     check::<RotateRequest, ProviderStatus>("### `POST /v1/providers/{name}/retry`");
+    check::<VerifyAuditRequest, VerifyAuditReply>("### `POST /v1/audit/verify`");
     check_without_body::<Status>("### `GET /v1/status`");
     check_without_body::<ProviderList>("### `GET /v1/providers`");
 }
@@ -99,6 +101,18 @@ fn examples_of_the_host_are_of_their_types() {
 fn examples_of_errors_and_batches_are_of_their_types() {
     check_without_body::<Problem>("## 2. Errors");
     check_without_body::<OneOrResults<MacReply>>("## 3. Batches");
+}
+
+#[test]
+fn most_checkpoints_are_asked_about_at_once_and_one_more_is_too_large() {
+    let ask = |lines: usize, bytes: usize| {
+        let request = VerifyAuditRequest { checkpoints: Some(vec!["x".repeat(bytes); lines]) };
+        let body = serde_json::to_vec(&request).unwrap();
+        decode::<VerifyAuditRequest>(&body).map(|_| ()).map_err(|fault| fault.code)
+    };
+    assert_eq!(ask(BATCH_MAX_ITEMS, 4096), Ok(()));
+    assert_eq!(ask(BATCH_MAX_ITEMS + 1, 1), Err(Code::TooLarge));
+    assert_eq!(ask(1, 4097), Err(Code::Invalid));
 }
 
 #[test]

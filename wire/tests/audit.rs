@@ -8,11 +8,12 @@
 use proptest::prelude::*;
 use wire::api::{Origin, Protection};
 use wire::audit::{
-    Chain, Counts, Kind, LineFault, OpenIntent, Outcome, Principal, Reason, Record, Summary,
-    Verifier,
+    CHECKPOINT_MACS_MAX, Chain, Checkpoint, CheckpointMac, Counts, Hex32, Kind, LineFault,
+    OpenIntent, Outcome, Principal, Reason, Record, Summary, Verifier, line_hash, read_line,
 };
 use wire::code::Code;
 use wire::limits::AUDIT_LINE_MAX_BYTES;
+use wire::name::ProviderName;
 
 const DOCUMENT: &str = include_str!("../../docs/audit.md");
 const TIME: &str = "2026-01-02T03:04:05.678901Z";
@@ -99,6 +100,90 @@ fn document_example_is_what_the_chain_writes() {
 }
 
 #[test]
+fn document_checkpoint_is_what_the_chain_writes_and_its_mac_is_over_the_documented_bytes() {
+    let mut blocks = DOCUMENT.split("```json\n").skip(1);
+    let mut block = || blocks.next().unwrap().split("\n```").next().unwrap();
+    let (before, documented) = (block().lines().last().unwrap(), block());
+    let input = DOCUMENT.split("```text\n").nth(1).unwrap().split("\n```").next().unwrap();
+
+    let entry = read_line(documented.as_bytes()).unwrap();
+    let (checkpoint, macs) = Checkpoint::of(&entry).unwrap();
+    assert_eq!((checkpoint.sequence, checkpoint.generation), (5, 4));
+    assert_eq!(checkpoint.prev, line_hash(before.as_bytes()));
+    let registry = std::array::from_fn(|at| u8::try_from(at).unwrap());
+    let found = checkpoint.mac_input(&registry);
+    assert_eq!(found.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), input);
+    let key: [u8; 32] = std::array::from_fn(|at| u8::try_from(at + 0x20).unwrap());
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &key);
+    assert_eq!(macs[0].mac.0, aws_lc_rs::hmac::sign(&key, &found).as_ref());
+
+    let (mut chain, _) = Chain::after(before.as_bytes()).unwrap();
+    let record = Record { macs: Some(macs), ..Record::new(Kind::Checkpoint, checkpoint.time, 4) };
+    let mut line = Vec::new();
+    chain.append(&record, &mut line).unwrap();
+    assert_eq!(line, [documented.as_bytes(), b"\n"].concat());
+    assert!(DOCUMENT.contains(&format!("`{}`", chain.last_hash())));
+}
+
+/// A checkpoint with the MACs of so many instances.
+fn macs(count: usize) -> Vec<CheckpointMac> {
+    let of = |number| CheckpointMac {
+        provider: ProviderName::parse(&format!("p{number:0>31}")).unwrap(),
+        mac: Hex32([7; 32]),
+    };
+    (0..count).map(of).collect()
+}
+
+#[test]
+fn checkpoint_with_most_macs_fits_a_line_and_one_more_is_refused() {
+    fn record(macs: &[CheckpointMac]) -> Record<'_> {
+        Record { macs: Some(macs), ..Record::new(Kind::Checkpoint, TIME, 4) }
+    }
+    let most = macs(CHECKPOINT_MACS_MAX);
+    let summary = verify(Verifier::from_start(), &log(&[record(&most)])).unwrap();
+    assert_eq!((summary.checkpoints, summary.last_checkpoint), (1, Some(1)));
+    check(&log(&[record(&macs(CHECKPOINT_MACS_MAX + 1))]), 1, Reason::Fields);
+    check(&log(&[record(&[])]), 1, Reason::Fields);
+    check(&log(&[Record::new(Kind::Checkpoint, TIME, 4)]), 1, Reason::Fields);
+    let (mut twice, mut turned) = (macs(2), macs(2));
+    twice[1] = twice[0].clone();
+    turned.swap(0, 1);
+    for improper in [twice, turned] {
+        check(&log(&[record(&improper)]), 1, Reason::Fields);
+    }
+}
+
+#[test]
+fn every_field_that_a_checkpoint_vouches_for_changes_what_is_maced() {
+    let one = Checkpoint { sequence: 1, prev: Hex32([0; 32]), generation: 1, time: TIME };
+    let others = [
+        Checkpoint { sequence: 2, ..one },
+        Checkpoint { prev: Hex32([1; 32]), ..one },
+        Checkpoint { generation: 2, ..one },
+        Checkpoint { time: &TIME[1..], ..one },
+    ];
+    for other in others {
+        assert_ne!(other.mac_input(&[0; 16]), one.mac_input(&[0; 16]));
+    }
+    assert_ne!(one.mac_input(&[1; 16]), one.mac_input(&[0; 16]));
+}
+
+#[test]
+fn log_without_its_oldest_lines_is_in_order_only_where_it_says_that_they_were_removed() {
+    let removed = |through| Record { through, ..Record::new(Kind::Removed, TIME, 4) };
+    let all = log(&[full(), full(), removed(Some(2)), full()]);
+    let begins =
+        |from: usize| verify(Verifier::continued(), &all[from..]).unwrap().begins_in_order();
+    assert!(begins(0) && begins(1) && begins(2));
+    assert!(!begins(3), "the line that says so is gone too");
+    assert!(
+        !verify(Verifier::continued(), &log(&[full(), full()])[1..]).unwrap().begins_in_order()
+    );
+    check(&log(&[full(), removed(Some(2))]), 2, Reason::Fields);
+    check(&log(&[full(), removed(None)]), 2, Reason::Fields);
+}
+
+#[test]
 fn line_of_a_full_record_reads_as_its_fields() {
     let lines = log(&[full()]);
     let entry = Verifier::from_start().feed(&lines[0]).unwrap();
@@ -140,7 +225,7 @@ fn continued_log_verifies_only_as_continued() {
     let all = log(&[record(Kind::Intent, "a"), record(Kind::Outcome, "a"), full()]);
     let summary = verify(Verifier::continued(), &all[1..]).unwrap();
     assert_eq!((summary.first_sequence, summary.last_sequence), (2, 3));
-    check(&all[1..], 1, Reason::Chain);
+    check(&all[1..], 1, Reason::Missing { expected: 1, found: 2 });
 }
 
 #[test]
@@ -163,21 +248,23 @@ fn changed_line_shows_at_the_next() {
 fn removed_line_shows_at_its_place() {
     let mut lines = log(&[full(), full(), full()]);
     lines.remove(1);
-    check(&lines, 2, Reason::Chain);
+    check(&lines, 2, Reason::Missing { expected: 2, found: 3 });
 }
 
 #[test]
 fn swapped_lines_show_at_the_first() {
     let mut lines = log(&[full(), full(), full()]);
     lines.swap(1, 2);
-    check(&lines, 2, Reason::Chain);
+    check(&lines, 2, Reason::Missing { expected: 2, found: 3 });
+    let first = lines[0].clone();
+    check(&[first.clone(), first], 2, Reason::Order { expected: 2, found: 1 });
 }
 
 #[test]
 fn sequence_with_a_gap_shows() {
     let lines = log(&[full()]);
     let text = String::from_utf8(lines[0].clone()).unwrap().replace("\"seq\":1", "\"seq\":2");
-    check(&[text.into_bytes()], 1, Reason::Sequence { expected: 1, found: 2 });
+    check(&[text.into_bytes()], 1, Reason::Missing { expected: 1, found: 2 });
 }
 
 #[test]

@@ -44,6 +44,40 @@ pub enum AuditError {
         /// What is wrong with the line after it.
         reason: Reason,
     },
+    /// The file ends before a line that is remembered elsewhere.
+    #[error("the audit {} was cut off: it ends at sequence {last}, and there was a checkpoint at {mark}; find out why, then restore registry and audit from one backup, docs/config.md \"Backup\"", quoted(.path))]
+    CutOff {
+        /// The path.
+        path: PathBuf,
+        /// The sequence of the last line.
+        last: u64,
+        /// That of the checkpoint.
+        mark: u64,
+    },
+    /// Another line stands in the place of one that is remembered elsewhere.
+    #[error("the audit {} was written anew: sequence {mark} is not the checkpoint that was there; find out why, then restore registry and audit from one backup, docs/config.md \"Backup\"", quoted(.path))]
+    Rewritten {
+        /// The path.
+        path: PathBuf,
+        /// The sequence of the checkpoint.
+        mark: u64,
+    },
+    /// The files that have a line that is remembered elsewhere are gone.
+    #[error("older files of the audit {} are missing: it begins at sequence {first}, and there was a checkpoint at {mark}; put them back, or restore registry and audit from one backup, docs/config.md \"Backup\"", quoted(.path))]
+    BeginsLater {
+        /// The path.
+        path: PathBuf,
+        /// The sequence of the first line.
+        first: u64,
+        /// That of the checkpoint.
+        mark: u64,
+    },
+    /// Another program removed the file that is being written.
+    #[error("the audit {} was removed; see docs/audit.md section 5", quoted(.path))]
+    Removed {
+        /// The path.
+        path: PathBuf,
+    },
     /// The registry is older than the audit says.
     #[error("the registry has generation {found}, the audit {} has seen {last}; restore the newer registry", quoted(.path))]
     Generation {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use wire::audit::line_start;
 use wire::limits::AUDIT_LINE_MAX_BYTES;
 
 use super::error::{AuditError, io_error};
@@ -15,9 +16,6 @@ use crate::trust::{check_parent, check_trusted, sync_parent};
 
 /// How much is read at once on the way back from the end.
 const BLOCK_BYTES: usize = 64 * 1024;
-
-/// How the first line of every audit begins (`docs/audit.md`).
-pub(super) const FIRST_LINE: &[u8] = b"{\"seq\":1,";
 
 /// A file that only grows by whole lines.
 ///
@@ -57,6 +55,16 @@ pub(super) fn open(path: &Path) -> Result<(LineFile, PathBuf), AuditError> {
     // Only now: until the lock was ours, another writer may have added lines.
     let length = file.metadata().map_err(io_error(&path, "examined"))?.len();
     Ok((LineFile::new(file, length), path))
+}
+
+/// Opens or creates a file without content, as the next one of the audit at this path.
+pub(super) fn open_empty(path: &Path) -> Result<LineFile, AuditError> {
+    let (lines, _same) = open(path)?;
+    if lines.length() > 0 {
+        let other = io::Error::new(io::ErrorKind::AlreadyExists, "another file has its name");
+        return Err(io_error(path, "begun anew")(other));
+    }
+    Ok(lines)
 }
 
 /// Returns the file and whether it is new.
@@ -118,18 +126,29 @@ impl LineFile {
         }
     }
 
-    /// Tells whether a file without a whole line is one that a crash left when it was new.
+    /// Tells whether a file without a whole line is one that a crash left when it was new, and the
+    /// line of this sequence was to be its first.
     ///
     /// Anything else of that name must not be cut off: the path may be a mistake.
-    pub(super) fn is_unfinished_first(&self) -> io::Result<bool> {
+    pub(super) fn is_unfinished_first(&self, sequence: u64) -> io::Result<bool> {
+        let first_line = line_start(sequence);
         let bytes = usize::try_from(self.length).unwrap_or(usize::MAX);
         if bytes > AUDIT_LINE_MAX_BYTES {
             return Ok(false);
         }
         let found = self.read(0, bytes)?;
-        let compared = found.len().min(FIRST_LINE.len());
+        let compared = found.len().min(first_line.len());
         Ok(found.iter().all(|byte| *byte == 0)
-            || found.get(..compared) == FIRST_LINE.get(..compared))
+            || found.get(..compared) == first_line.get(..compared))
+    }
+
+    /// Reads the first line, without its line break, of a file that has one.
+    pub(super) fn first_line(&self) -> io::Result<Vec<u8>> {
+        let whole = usize::try_from(self.length).unwrap_or(usize::MAX);
+        let mut line = self.read(0, whole.min(AUDIT_LINE_MAX_BYTES + 1))?;
+        let length = line.iter().position(|byte| *byte == b'\n').unwrap_or(line.len());
+        line.truncate(length);
+        Ok(line)
     }
 
     /// Finds the last line break before `end`.

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
 
 use tempfile::TempDir;
 use wire::audit::{Entry, Outcome, Verifier};
@@ -10,10 +12,13 @@ use wire::code::Code;
 use super::*;
 use crate::clock::ClockHand;
 
+mod checkpoints;
 mod disk;
 mod end;
 mod opening;
 mod refusals;
+mod rotation;
+mod start;
 mod writing;
 
 const PRINCIPAL: Principal = Principal { uid: 4001, gid: 4005, pid: 77 };
@@ -42,7 +47,7 @@ impl Audit {
     }
 
     fn open(&self) -> Result<AuditTail, AuditError> {
-        open(&self.path())
+        open_at(&self.path())
     }
 
     fn start(&self, generation: u64) -> AuditWriter {
@@ -62,6 +67,10 @@ impl Audit {
     fn verified(&self) -> Vec<Entry> {
         verify(&self.content())
     }
+}
+
+fn open_at(path: &Path) -> Result<AuditTail, AuditError> {
+    open(&Settings::at(path))
 }
 
 #[track_caller]

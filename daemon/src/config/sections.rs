@@ -8,6 +8,7 @@ use toml::{Table, Value};
 use super::fault::Problem;
 use super::section::{Read, Section};
 use super::{BODY_BYTES_MAX, BODY_BYTES_MIN, LIMIT_MAX, RATE_MAX, SOCKET_MODE, value};
+use crate::audit::{ROTATE_BYTES, ROTATE_BYTES_MIN, Settings};
 use crate::http::Timeouts;
 use crate::limit::Limits;
 use crate::listener::{Endpoint, SOCKET_PATH_BYTES};
@@ -67,15 +68,29 @@ pub fn state_dir(root: &mut Section<'_>, example: &'static str) -> Read<PathBuf>
     dir
 }
 
-/// Reads `[audit]`: the path of the audit log.
+/// Reads `[audit]`: where the audit log is, and when it is rotated; `example` is how an operator
+/// would write its path.
+///
+/// # Limits
+/// `rotate_bytes` is 0 or from [`ROTATE_BYTES_MIN`] on.
 ///
 /// # Errors
 /// The proof that something is wrong; each fault is noted.
-pub fn audit_path(root: &mut Section<'_>, example: &'static str) -> Read<PathBuf> {
+pub fn audit(root: &mut Section<'_>, example: &'static str) -> Read<Settings> {
     let mut section = root.table("audit")?;
     let path = section.required("path", example, value::path);
+    let rotate_bytes = section.defaulted("rotate_bytes", ROTATE_BYTES, rotate_bytes);
+    let keep = section.optional("keep", value::number(1, KEEP_MAX));
     section.finish();
-    path
+    Ok(Settings { path: path?, rotate_bytes: rotate_bytes?, keep: keep? })
+}
+
+/// Most older files that can be configured to stay.
+const KEEP_MAX: i64 = 1_000_000;
+
+fn rotate_bytes(value: &Value) -> Result<u64, Problem> {
+    let least = i64::try_from(ROTATE_BYTES_MIN).unwrap_or(i64::MAX);
+    value::number(0, 0)(value).or_else(|_not_never| value::number(least, i64::MAX)(value))
 }
 
 /// Reads `[sandbox]`: how strictly the daemon confines itself.

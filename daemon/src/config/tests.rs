@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::audit::Settings;
 use crate::http::Timeouts;
 use crate::limit::Limits;
 use crate::listener::Endpoint;
@@ -19,7 +20,7 @@ struct Config {
     listen: Endpoint,
     state_dir: PathBuf,
     rules: Rules,
-    audit_path: PathBuf,
+    audit: Settings,
     limits: Limits,
     timeouts: Timeouts,
 }
@@ -28,12 +29,12 @@ fn whole(mut root: Section<'_>) -> Read<Config> {
     let listen = sections::listen(&mut root, "socket = \"/run/example.sock\"");
     let state_dir = sections::state_dir(&mut root, "dir = \"/var/lib/example\"");
     let rules = sections::rules(&mut root, OPERATIONS);
-    let audit_path = sections::audit_path(&mut root, "path = \"/var/log/example.log\"");
+    let audit = sections::audit(&mut root, "path = \"/var/log/example.log\"");
     let limits = sections::limits(&mut root);
     root.finish();
     let ((limits, timeouts), rules) = (limits?, rules?);
-    let (state_dir, audit_path) = (state_dir?, audit_path?);
-    Ok(Config { listen: listen?, state_dir, rules, audit_path, limits, timeouts })
+    let (state_dir, audit) = (state_dir?, audit?);
+    Ok(Config { listen: listen?, state_dir, rules, audit, limits, timeouts })
 }
 
 /// The shortest file that is accepted.
@@ -133,9 +134,34 @@ fn shortest_file_has_every_default() {
     let listen = Endpoint { path: "/run/example.sock".into(), mode: 0o660, group: None };
     assert_eq!(config.listen, listen);
     assert_eq!(config.state_dir, Path::new("/var/lib/example"));
-    assert_eq!(config.audit_path, Path::new("/var/log/example.log"));
+    assert_eq!(config.audit, Settings::at("/var/log/example.log"));
     assert_eq!((config.limits, config.timeouts), (Limits::default(), Timeouts::default()));
     assert!(config.rules.is_empty());
+}
+
+#[track_caller]
+fn check_audit(line: &str, expected: Result<(u64, Option<usize>), &str>) {
+    let file = with("[audit]", line);
+    match expected {
+        Ok(expected) => {
+            let audit = parse(&file).audit;
+            assert_eq!((audit.rotate_bytes, audit.keep), expected);
+        }
+        Err(part) => check(&file, &[part]),
+    }
+}
+
+#[test]
+fn rotation_at_its_limits_is_accepted_and_past_them_refused() {
+    let bytes = 64 * 1024 * 1024;
+    check_audit("rotate_bytes = 0", Ok((0, None)));
+    check_audit("rotate_bytes = 16384", Ok((16384, None)));
+    check_audit("rotate_bytes = 16383", Err("[audit] rotate_bytes: 16383 is out of range"));
+    check_audit("rotate_bytes = -1", Err("[audit] rotate_bytes: -1 is out of range"));
+    check_audit("keep = 1", Ok((bytes, Some(1))));
+    check_audit("keep = 1000000", Ok((bytes, Some(1_000_000))));
+    check_audit("keep = 0", Err("[audit] keep: 0 is out of range"));
+    check_audit("keep = 1000001", Err("[audit] keep: 1000001 is out of range"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(super) fn whole(mut root: Section<'_>) -> Read<Config> {
     let Providers { names, configs } = provider::read_all(&mut root, plugin_dir);
     let selection = root.table("selection").and_then(|section| selection(section, &names));
     let rules = sections::rules(&mut root, OPERATIONS);
-    let audit_path = sections::audit_path(&mut root, "path = \"/var/log/sealhost/audit.log\"");
+    let audit = sections::audit(&mut root, "path = \"/var/log/sealhost/audit.log\"");
     let limits = sections::limits(&mut root);
     let sandbox = sections::sandbox(&mut root);
     root.finish();
@@ -29,7 +29,7 @@ pub(super) fn whole(mut root: Section<'_>) -> Read<Config> {
         providers: configs?,
         selection: selection?,
         rules: rules?,
-        audit_path: audit_path?,
+        audit: audit?,
         limits,
         timeouts,
         sandbox: sandbox?,

@@ -17,6 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::audit;
 use daemon::config::{self, ConfigError, Reload};
 use daemon::http::Timeouts;
 use daemon::limit::Limits;
@@ -61,7 +62,7 @@ pub struct Config {
     /// Who may do what.
     pub rules: Rules,
     /// The audit log.
-    pub audit_path: PathBuf,
+    pub audit: audit::Settings,
     /// How many connections and requests there may be.
     pub limits: Limits,
     /// How long peers may take.

@@ -26,6 +26,7 @@ pub const OPERATIONS: &[Operation] = &[
     on_the_host("status"),
     on_the_host("providers"),
     on_the_host("retry"),
+    on_the_host("verify_audit"),
     on_the_host("metrics"),
 ];
 

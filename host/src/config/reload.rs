@@ -15,7 +15,7 @@ pub(super) fn reload(new: Config, running: &Config) -> Reload {
         providers,
         selection,
         rules,
-        audit_path,
+        audit,
         limits,
         timeouts,
         sandbox,
@@ -25,7 +25,7 @@ pub(super) fn reload(new: Config, running: &Config) -> Reload {
         ("[state]", state_dir != running.state_dir),
         ("[[provider]]", !same_providers(&providers, &running.providers)),
         ("[selection]", !same_selection(&selection, &running.selection)),
-        ("[audit]", audit_path != running.audit_path),
+        ("[audit]", audit != running.audit),
         ("[limits]", (limits, timeouts) != (running.limits, running.timeouts)),
         ("[sandbox]", sandbox != running.sandbox),
     ];

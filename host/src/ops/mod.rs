@@ -1,6 +1,7 @@
 //! What each request does, one file an operation. An operation works on plain data: it reads the
 //! registry, calls providers through the router, and returns a reply.
 
+mod audit;
 mod counter;
 mod create;
 mod destroy;
@@ -94,6 +95,7 @@ pub(crate) async fn perform(
         Request::Status => Ok(status::status(job)),
         Request::Providers => Ok(status::providers(job)),
         Request::Retry(provider) => status::retry(job, provider, used).await,
+        Request::VerifyAudit(request) => audit::verify(job, request),
         Request::Metrics => Ok(Reply::Metrics(job.host.metrics.text(&job.host.router))),
     }
 }

@@ -8,6 +8,7 @@ use provider_core::key::SEAL_LABEL;
 use serde::Serialize;
 use wire::name::{KeyName, ProviderName};
 
+use super::InstanceKeys;
 use super::model::{Instance, Model, Terms, Version};
 
 /// Bytes of the random number that tells registries apart.
@@ -96,6 +97,16 @@ struct HeadWithCounters<'a> {
     counter_floor: u64,
 }
 
+/// The same with the checkpoint of the audit that is remembered, over the digest of what the head
+/// is without. Registries that remember none have one of the others.
+#[derive(Serialize)]
+struct HeadWithMark {
+    label: &'static str,
+    rest: [u8; 32],
+    sequence: u64,
+    hash: [u8; 32],
+}
+
 /// Name, identity, id and blob of the record key.
 type InstanceFields<'a> = (&'a str, &'a [u8], &'a [u8; 16], &'a [u8]);
 
@@ -151,7 +162,15 @@ fn record_bytes(
 }
 
 /// The digest that the head's MACs are over.
-pub(super) fn head_digest<'a>(registry: &'a RegistryId, model: &'a Model) -> Option<[u8; 32]> {
+pub(super) fn head_digest(registry: &RegistryId, model: &Model) -> Option<[u8; 32]> {
+    let rest = digest_of_rows(registry, model)?;
+    let Some(mark) = model.audit_mark else { return Some(rest) };
+    let label = "sealhost/registry/head/3";
+    let head = HeadWithMark { label, rest, sequence: mark.sequence, hash: mark.hash.0 };
+    Some(sha256(&postcard::to_stdvec(&head).ok()?))
+}
+
+fn digest_of_rows<'a>(registry: &'a RegistryId, model: &'a Model) -> Option<[u8; 32]> {
     let instances = model.instances.values().map(|instance| {
         let Instance { name, identity, record_key } = instance;
         (name.as_str(), &identity.0[..], &record_key.id.0, &record_key.blob.0[..])
@@ -183,10 +202,10 @@ pub(super) fn head_digest<'a>(registry: &'a RegistryId, model: &'a Model) -> Opt
 
 /// The head's MACs by every instance that is open.
 pub(super) fn head_macs(
-    keys: &BTreeMap<ProviderName, RecordKey>,
+    keys: &BTreeMap<ProviderName, InstanceKeys>,
     digest: &[u8; 32],
 ) -> BTreeMap<ProviderName, [u8; 32]> {
-    keys.iter().map(|(name, key)| (name.clone(), key.mac(digest))).collect()
+    keys.iter().map(|(name, key)| (name.clone(), key.record.mac(digest))).collect()
 }
 
 /// Whether one instance's MAC of the head verifies.

@@ -170,8 +170,8 @@ impl Registry {
         self.check_current(&after.name, before)?;
         after.digest = after.compute_digest(&self.id)?;
         if let Some(home) = after.device() {
-            let keys = self.record_keys();
-            let key = keys.get(&home.provider);
+            let keys = self.instance_keys();
+            let key = keys.get(&home.provider).map(|keys| &keys.record);
             let key = key.ok_or_else(|| RegistryError::NotOpen(home.provider.clone()))?;
             after.mac = key.mac(&after.digest);
         }
@@ -277,8 +277,8 @@ impl Registry {
     }
 
     /// A head that nobody MACed could not be verified at the next start.
-    fn check_some_open(&self) -> Result<(), RegistryError> {
-        if self.record_keys().is_empty() { Err(RegistryError::NoneOpen) } else { Ok(()) }
+    pub(super) fn check_some_open(&self) -> Result<(), RegistryError> {
+        if self.instance_keys().is_empty() { Err(RegistryError::NoneOpen) } else { Ok(()) }
     }
 }
 

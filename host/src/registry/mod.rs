@@ -6,6 +6,7 @@
 //! opened instances derive.
 
 mod authentic;
+mod checkpoint;
 mod counter;
 mod model;
 mod store;
@@ -18,6 +19,7 @@ use provider_core::AuthSubject;
 use wire::name::{KeyName, ProviderName};
 
 pub use authentic::{REGISTRY_ID_BYTES, RecordKey, RegistryId, record_key_input};
+pub use checkpoint::{CheckpointKey, checkpoint_key_input};
 pub use counter::{Counter, DeviceHome, Home};
 pub use model::{Instance, Key, RecordKeyName, Stage, Terms, Version};
 
@@ -74,12 +76,21 @@ pub enum RegistryError {
 #[derive(Debug)]
 pub struct Registry {
     id: RegistryId,
-    /// Held for the whole of a change; taken before `model` and `record_keys`.
+    /// Held for the whole of a change; taken before `model` and `instance_keys`.
     store: Mutex<Store>,
     model: RwLock<Model>,
-    record_keys: RwLock<BTreeMap<ProviderName, RecordKey>>,
+    instance_keys: RwLock<BTreeMap<ProviderName, InstanceKeys>>,
     /// The head as it was found at the start, until an instance verified it or a change replaced it.
     found_head: Mutex<FoundHead>,
+}
+
+/// The keys that an open instance has derived.
+#[derive(Debug)]
+pub struct InstanceKeys {
+    /// Authenticates the records of the instance, and the head.
+    pub record: RecordKey,
+    /// Vouches for the audit.
+    pub checkpoint: CheckpointKey,
 }
 
 #[derive(Debug)]
@@ -109,12 +120,13 @@ impl Registry {
         let verified = stored.model.generation == 0
             && stored.model.keys.is_empty()
             && stored.model.counters.is_empty()
-            && stored.model.instances.is_empty();
+            && stored.model.instances.is_empty()
+            && stored.model.audit_mark.is_none();
         Ok(Self {
             id: stored.id,
             store: Mutex::new(store),
             model: RwLock::new(stored.model),
-            record_keys: RwLock::default(),
+            instance_keys: RwLock::default(),
             found_head: Mutex::new(FoundHead { macs: stored.head, verified }),
         })
     }
@@ -170,25 +182,26 @@ impl Registry {
     }
 
     /// Admits an opened instance: verifies the head, if this instance made one, and every record
-    /// of the instance; from then on its record key authenticates changes.
+    /// of the instance; from then on its keys authenticate changes and the audit.
     ///
     /// # Errors
     /// `HeadAltered`, `RecordAltered`: the instance is not admitted.
-    pub fn attach(&self, name: &ProviderName, key: RecordKey) -> Result<(), RegistryError> {
+    pub fn attach(&self, name: &ProviderName, keys: InstanceKeys) -> Result<(), RegistryError> {
+        let key = &keys.record;
         let _changing = self.store();
         {
             let model = self.model();
             let mut head = self.found_head.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(mac) = head.macs.get(name) {
                 let digest = authentic::head_digest(&self.id, &model);
-                if !digest.is_some_and(|digest| authentic::head_verifies(&key, &digest, mac)) {
+                if !digest.is_some_and(|digest| authentic::head_verifies(key, &digest, mac)) {
                     return Err(RegistryError::HeadAltered(name.clone()));
                 }
                 head.verified = true;
             }
             for record in model.keys.values() {
                 for version in record.versions.iter().filter(|version| version.provider == *name) {
-                    if !authentic::record_verifies(&key, version) {
+                    if !authentic::record_verifies(key, version) {
                         return Err(RegistryError::RecordAltered {
                             key: record.name.clone(),
                             version: version.number,
@@ -196,15 +209,15 @@ impl Registry {
                     }
                 }
             }
-            counter::verify_all(&model, name, &key)?;
+            counter::verify_all(&model, name, key)?;
         }
-        self.record_keys_mut().insert(name.clone(), key);
+        self.instance_keys_mut().insert(name.clone(), keys);
         Ok(())
     }
 
     /// Takes an instance out that is no longer open.
     pub fn detach(&self, name: &ProviderName) {
-        self.record_keys_mut().remove(name);
+        self.instance_keys_mut().remove(name);
     }
 
     /// Demands that some instance has verified the head that was found at the start.
@@ -221,13 +234,17 @@ impl Registry {
         Err(RegistryError::HeadUnverified(makers))
     }
 
-    /// Records an instance at its first opening, with its record key, and admits it.
+    /// Records an instance at its first opening, with its keys, and admits it.
     ///
     /// # Errors
     /// `Store`.
-    pub fn add_instance(&self, instance: &Instance, key: RecordKey) -> Result<u64, RegistryError> {
+    pub fn add_instance(
+        &self,
+        instance: &Instance,
+        keys: InstanceKeys,
+    ) -> Result<u64, RegistryError> {
         let mut store = self.store();
-        self.record_keys_mut().insert(instance.name.clone(), key);
+        self.instance_keys_mut().insert(instance.name.clone(), keys);
         let added = self.commit(
             &mut store,
             |model| {
@@ -236,7 +253,7 @@ impl Registry {
             |rows| rows.put_instance(instance),
         );
         if added.is_err() {
-            self.record_keys_mut().remove(&instance.name);
+            self.instance_keys_mut().remove(&instance.name);
         }
         added
     }
@@ -268,8 +285,8 @@ impl Registry {
                 !terms_changed && before.versions.iter().any(|old| old.same_record(version))
             });
             if !unchanged {
-                let keys = self.record_keys();
-                let key = keys.get(&version.provider);
+                let keys = self.instance_keys();
+                let key = keys.get(&version.provider).map(|keys| &keys.record);
                 let key = key.ok_or_else(|| RegistryError::NotOpen(version.provider.clone()))?;
                 version.digest =
                     authentic::record_digest(&self.id, &after.name, &after.terms, version)
@@ -339,7 +356,7 @@ impl Registry {
         Ok(self.store().set_refused_pin(instance, reason)?)
     }
 
-    /// Computes the model as it will be, writes it, and only then shows it.
+    /// Makes one change, which raises the generation.
     fn commit(
         &self,
         store: &mut Store,
@@ -351,8 +368,18 @@ impl Registry {
             Model { generation: model.generation + 1, ..model.clone() }
         };
         change(&mut next);
+        self.write(store, next, write)
+    }
+
+    /// Writes the model as it will be, and only then shows it.
+    fn write(
+        &self,
+        store: &mut Store,
+        next: Model,
+        write: impl FnOnce(&store::Rows<'_>) -> rusqlite::Result<()>,
+    ) -> Result<u64, RegistryError> {
         let digest = authentic::head_digest(&self.id, &next).ok_or(RegistryError::Stale)?;
-        let head = authentic::head_macs(&self.record_keys(), &digest);
+        let head = authentic::head_macs(&self.instance_keys(), &digest);
         store.commit(next.generation, &head, write)?;
         let generation = next.generation;
         *self.model.write().unwrap_or_else(PoisonError::into_inner) = next;
@@ -369,13 +396,13 @@ impl Registry {
         self.model.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn record_keys(&self) -> RwLockReadGuard<'_, BTreeMap<ProviderName, RecordKey>> {
-        self.record_keys.read().unwrap_or_else(PoisonError::into_inner)
+    fn instance_keys(&self) -> RwLockReadGuard<'_, BTreeMap<ProviderName, InstanceKeys>> {
+        self.instance_keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn record_keys_mut(
+    fn instance_keys_mut(
         &self,
-    ) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ProviderName, RecordKey>> {
-        self.record_keys.write().unwrap_or_else(PoisonError::into_inner)
+    ) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ProviderName, InstanceKeys>> {
+        self.instance_keys.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

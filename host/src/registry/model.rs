@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use provider_core::{Identity, KeyBlob, KeyId, StateBinding};
 use wire::api::{Algorithm, Origin, Protection, Usage};
+use wire::audit::Mark;
 use wire::name::{KeyName, ProviderName};
 
 use super::counter::Counter;
@@ -109,6 +110,8 @@ pub(super) struct Model {
     pub(super) counters: BTreeMap<KeyName, Arc<Counter>>,
     /// The highest value of any counter that was kept here and is destroyed.
     pub(super) counter_floor: u64,
+    /// The last checkpoint of the audit.
+    pub(super) audit_mark: Option<Mark>,
     pub(super) generation: u64,
 }
 

@@ -11,14 +11,15 @@ use provider_core::{AuthSubject, Identity, KeyBlob, KeyId, StateBinding};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 use serde::de::DeserializeOwned;
+use wire::audit::{Hex32, Mark};
 use wire::name::{KeyName, ProviderName};
 
 use super::authentic::RegistryId;
 use super::model::{Instance, Key, Model, RecordKeyName, Stage, Terms, Version};
 
 /// The number of this layout; a file of a later one is refused. Layout 1 had neither counters nor
-/// refused subjects.
-const LAYOUT: i64 = 2;
+/// refused subjects, layout 2 no checkpoint of the audit.
+const LAYOUT: i64 = 3;
 
 const TABLES: &str = "
     CREATE TABLE registry (
@@ -74,6 +75,14 @@ const LATER_TABLES: &str = "
     ) STRICT;
 ";
 
+const AUDIT_MARK: &str = "
+    CREATE TABLE audit_mark (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        sequence INTEGER NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT;
+";
+
 /// The head's MACs, by the instance that made them.
 pub(super) type HeadMacs = BTreeMap<ProviderName, [u8; 32]>;
 
@@ -118,11 +127,14 @@ impl Store {
                 let statement = "INSERT INTO registry VALUES (1, ?1, 0)";
                 transaction.execute(statement, params![&new_id[..]])?;
             }
-            1 => {}
+            1 | 2 => {}
             later => return Err(rusqlite::Error::IntegralValueOutOfRange(0, later)),
         }
-        transaction.execute_batch(LATER_TABLES)?;
-        transaction.execute_batch(counter::TABLES)?;
+        if layout < 2 {
+            transaction.execute_batch(LATER_TABLES)?;
+            transaction.execute_batch(counter::TABLES)?;
+        }
+        transaction.execute_batch(AUDIT_MARK)?;
         transaction.pragma_update(None, "user_version", LAYOUT)?;
         transaction.commit()
     }
@@ -149,6 +161,10 @@ impl Store {
         }
         model.keys = keys.into_iter().map(|(name, key)| (name, Arc::new(key))).collect();
         counter::load(&self.0, &mut model)?;
+        let mark = "SELECT sequence, hash FROM audit_mark WHERE only_row = 1";
+        let read =
+            |row: &Row<'_>| Ok(Mark { sequence: unsigned(row, 0)?, hash: Hex32(array(row, 1)?) });
+        model.audit_mark = self.0.query_row(mark, [], read).optional()?;
         let head = collect(&self.0, "SELECT * FROM head", |row| {
             Ok((name(row, 0, ProviderName::parse)?, array(row, 1)?))
         })?;
@@ -261,6 +277,11 @@ impl Rows<'_> {
         )?;
         self.0.execute("DELETE FROM versions WHERE key = ?1", params![key.name.as_str()])?;
         key.versions.iter().try_for_each(|version| self.put_version(&key.name, version))
+    }
+
+    pub(super) fn put_audit_mark(&self, mark: &Mark) -> rusqlite::Result<()> {
+        let statement = "INSERT OR REPLACE INTO audit_mark VALUES (1, ?1, ?2)";
+        self.0.execute(statement, params![signed(mark.sequence)?, &mark.hash.0[..]]).map(drop)
     }
 
     pub(super) fn remove_key(&self, name: &KeyName) -> rusqlite::Result<()> {

@@ -16,8 +16,8 @@ use crate::plugin::{
     Answer, Call, CallError, DeviceKey, Isolation, Link, OpenFailure, OpenRequest,
 };
 use crate::registry::{
-    Counter, Instance, Key, RecordKey, RecordKeyName, RegistryError, Stage, Version,
-    record_key_input,
+    CheckpointKey, Counter, Instance, InstanceKeys, Key, RecordKey, RecordKeyName, RegistryError,
+    Stage, Version, checkpoint_key_input, record_key_input,
 };
 
 /// Why an instance did not open.
@@ -94,8 +94,8 @@ impl Router {
         link.call(Call::SelfTest).await?;
         match known {
             Some(instance) => {
-                let key = self.record_key(&link, &instance.record_key).await?;
-                self.registry.attach(name, key)?;
+                let keys = self.instance_keys(&link, &instance.record_key).await?;
+                self.registry.attach(name, keys)?;
             }
             None => self.add_instance(name, &link).await?,
         }
@@ -163,21 +163,33 @@ impl Router {
             return Err(OpenError::Unexpected("generate did not answer with a blob"));
         };
         let record_key = RecordKeyName { id, blob };
-        let key = self.record_key(link, &record_key).await?;
+        let keys = self.instance_keys(link, &record_key).await?;
         let identity = link.identity().clone();
         let instance = Instance { name: name.clone(), identity, record_key };
-        self.registry.add_instance(&instance, key)?;
+        self.registry.add_instance(&instance, keys)?;
         Ok(())
     }
 
-    async fn record_key(&self, link: &Link, key: &RecordKeyName) -> Result<RecordKey, OpenError> {
-        let blob = Arc::from(&key.blob.0[..]);
-        let key = DeviceKey { usage: Usage::Seal, id: key.id, blob };
-        let input = record_key_input(self.registry.id());
-        let Answer::Mac(mac) = link.call(Call::Mac(key, input)).await? else {
-            return Err(OpenError::Unexpected("mac did not answer with a mac"));
+    /// Derives an instance's keys, each by one HMAC of its device under its internal key.
+    async fn instance_keys(
+        &self,
+        link: &Link,
+        key: &RecordKeyName,
+    ) -> Result<InstanceKeys, OpenError> {
+        let blob: Arc<[u8]> = Arc::from(&key.blob.0[..]);
+        let mac = async |input| {
+            let key = DeviceKey { usage: Usage::Seal, id: key.id, blob: Arc::clone(&blob) };
+            let Answer::Mac(mac) = link.call(Call::Mac(key, input)).await? else {
+                return Err(OpenError::Unexpected("mac did not answer with a mac"));
+            };
+            Ok(mac)
         };
-        Ok(RecordKey::from_device_mac(mac.expose()))
+        let record = mac(record_key_input(self.registry.id())).await?;
+        let checkpoint = mac(checkpoint_key_input(self.registry.id())).await?;
+        Ok(InstanceKeys {
+            record: RecordKey::from_device_mac(record.expose()),
+            checkpoint: CheckpointKey::from_device_mac(checkpoint.expose()),
+        })
     }
 
     /// Undoes versions and counters that were being made, and completes destructions, that were

@@ -58,7 +58,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Random(args) => random::run(&session()?, &args),
         Command::Secret(command) => secret::run(&session_with(Daemon::SecretManager)?, command),
         Command::Sas(command) => sas::run(&session_with(Daemon::SasSigner)?, command),
-        Command::Audit(command) => audit::run(&command, common.json),
+        Command::Audit(command) => audit::run(session, &command, common.json),
         Command::Config(command) => config::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

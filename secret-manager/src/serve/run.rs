@@ -94,7 +94,7 @@ pub async fn run(
     let _lock = trust::lock_dir(&state_dir, LOCK_PATIENCE)?;
     let (mut shutdown, _trigger, reloads) =
         shutdown::listen().map_err(|error| RunError::System("signals", error))?;
-    let audit = audit::open(&config.audit_path)?.start(0, clock.clone())?;
+    let audit = audit::open(&config.audit)?.start(0, clock.clone())?;
 
     let opened = tokio::select! {
         opened = open(&config, state_dir, accept, &clock) => opened?,

@@ -7,6 +7,7 @@
 //! when dropped. Where JSON escapes stand inside such a string, the JSON reader makes one copy
 //! of it that only a wiping allocator wipes.
 
+mod audit;
 mod base64;
 mod batch;
 mod counter;
@@ -17,6 +18,7 @@ mod request;
 mod status;
 mod types;
 
+pub use self::audit::{CheckpointResult, Verdict, VerifyAuditReply, VerifyAuditRequest};
 pub use self::base64::{Base64Array, Base64Bytes, SecretBase64};
 pub use self::batch::{ItemResult, OneOrItems, OneOrResults};
 pub use self::counter::{

@@ -4,6 +4,7 @@
 use aws_lc_rs::digest;
 use serde::Serialize;
 
+use super::hex::Hex32;
 use super::record::{Entry, Record};
 use super::verify::Reason;
 use crate::code::{Code, Fault};
@@ -34,7 +35,7 @@ impl Chain {
     /// # Errors
     /// `Reason`: it is not a line of an audit log. What stands before it is not checked.
     pub fn after(line: &[u8]) -> Result<(Self, Entry), Reason> {
-        let entry = parse(line)?;
+        let entry = read_line(line)?;
         Ok((Self::following(&entry, hash(line))?, entry))
     }
 
@@ -102,8 +103,23 @@ struct Line<'a> {
     record: Record<'a>,
 }
 
-/// Reads a line without its newline.
-pub(super) fn parse(line: &[u8]) -> Result<Entry, Reason> {
+/// The hash of a line without its newline: `prev` of the line after it.
+pub fn line_hash(line: &[u8]) -> Hex32 {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest::digest(&digest::SHA256, line).as_ref());
+    Hex32(bytes)
+}
+
+/// How a line of this sequence begins, in every log.
+pub fn line_start(sequence: u64) -> Vec<u8> {
+    format!("{{\"seq\":{sequence},").into_bytes()
+}
+
+/// Reads a line without its newline, by itself: what stands before it is not checked.
+///
+/// # Errors
+/// `Reason`: it is not a line of an audit log.
+pub fn read_line(line: &[u8]) -> Result<Entry, Reason> {
     if line.len() > AUDIT_LINE_MAX_BYTES {
         return Err(Reason::TooLong);
     }
@@ -115,11 +131,5 @@ pub(super) fn parse(line: &[u8]) -> Result<Entry, Reason> {
 
 /// SHA-256 in lower-case hex (FIPS 180-4).
 pub(super) fn hash(line: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in digest::digest(&digest::SHA256, line).as_ref() {
-        for nibble in [byte >> 4, byte & 0x0f] {
-            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or_default());
-        }
-    }
-    hex
+    line_hash(line).to_string()
 }

@@ -3,6 +3,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::checkpoint::CheckpointMac;
 use crate::api::{Origin, Protection};
 use crate::code::Code;
 
@@ -26,6 +27,10 @@ pub enum Kind {
     Refused,
     /// A change that a crash left over was completed or undone.
     Recovered,
+    /// Devices vouch for everything before this line.
+    Checkpoint,
+    /// The oldest files of a rotated log are about to be removed; `through` says how far.
+    Removed,
 }
 
 /// Who asked, as the kernel says.
@@ -148,6 +153,12 @@ pub struct Record<'a> {
     /// Length of an incomplete last line that was removed at this start, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub torn_bytes: Option<u64>,
+    /// The MACs of a checkpoint, in the order of the instances' names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub macs: Option<&'a [CheckpointMac]>,
+    /// Sequence of the last line that is removed with old files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub through: Option<u64>,
 }
 
 impl<'a> Record<'a> {
@@ -177,6 +188,8 @@ impl<'a> Record<'a> {
             items: None,
             repeated: None,
             torn_bytes: None,
+            macs: None,
+            through: None,
         }
     }
 }
@@ -236,6 +249,10 @@ pub struct Entry {
     pub repeated: Option<u64>,
     /// As in [`Record`].
     pub torn_bytes: Option<u64>,
+    /// As in [`Record`].
+    pub macs: Option<Vec<CheckpointMac>>,
+    /// As in [`Record`].
+    pub through: Option<u64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]

@@ -1,9 +1,10 @@
-//! Reads a log and says whether it is whole (`docs/audit.md` section 4).
+//! Reads a log and says whether it is whole (`docs/audit.md` section 6).
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeMap;
 
-use super::chain::{Chain, hash, parse};
+use super::chain::{Chain, hash, read_line};
+use super::checkpoint::Checkpoint;
 use super::record::{Entry, Kind};
 use crate::limits::AUDIT_LINE_MAX_BYTES;
 
@@ -15,6 +16,9 @@ pub struct Verifier {
     lines: u64,
     first: u64,
     open: BTreeMap<String, u64>,
+    checkpoints: u64,
+    last_checkpoint: Option<u64>,
+    removed_through: Option<u64>,
 }
 
 impl Verifier {
@@ -23,10 +27,20 @@ impl Verifier {
         Self { expected: Some(Chain::new()), whole: true, ..Self::continued() }
     }
 
-    /// For a log whose beginning is elsewhere: its first line is taken as it is, and an outcome
-    /// may belong to an intent of before.
+    /// For a log whose beginning may be elsewhere: its first line is taken as it is, and an
+    /// outcome may belong to an intent of before. Where its first line is the first of all, this
+    /// is as [`from_start`](Self::from_start).
     pub fn continued() -> Self {
-        Self { expected: None, whole: false, lines: 0, first: 0, open: BTreeMap::new() }
+        Self {
+            expected: None,
+            whole: false,
+            lines: 0,
+            first: 0,
+            open: BTreeMap::new(),
+            checkpoints: 0,
+            last_checkpoint: None,
+            removed_through: None,
+        }
     }
 
     /// Checks the next line, given without its newline, and gives what it says.
@@ -58,17 +72,28 @@ impl Verifier {
             last_generation: end.last_generation(),
             last_hash: end.last_hash().to_owned(),
             open_intents,
+            checkpoints: self.checkpoints,
+            last_checkpoint: self.last_checkpoint,
+            removed_through: self.removed_through,
         }
     }
 
     fn check(&mut self, line: &[u8]) -> Result<Entry, Reason> {
-        let entry = parse(line)?;
+        let entry = read_line(line)?;
+        if self.expected.is_none() && entry.seq == 1 {
+            self.expected = Some(Chain::new());
+            self.whole = true;
+        }
         if let Some(chain) = &self.expected {
+            let (expected, found) = (chain.next_sequence(), entry.seq);
+            if found > expected {
+                return Err(Reason::Missing { expected, found });
+            }
+            if found < expected {
+                return Err(Reason::Order { expected, found });
+            }
             if entry.prev != chain.last_hash() {
                 return Err(Reason::Chain);
-            }
-            if entry.seq != chain.next_sequence() {
-                return Err(Reason::Sequence { expected: chain.next_sequence(), found: entry.seq });
             }
             if entry.generation < chain.last_generation() {
                 let before = chain.last_generation();
@@ -93,6 +118,18 @@ impl Verifier {
                 let request = entry.request.as_ref().ok_or(Reason::NoRequestId)?;
                 let found = self.open.remove(request).is_some();
                 if found || !self.whole { Ok(()) } else { Err(Reason::OutcomeWithoutIntent) }
+            }
+            Kind::Checkpoint => {
+                Checkpoint::of(entry).ok_or(Reason::Fields)?;
+                self.checkpoints = self.checkpoints.saturating_add(1);
+                self.last_checkpoint = Some(entry.seq);
+                Ok(())
+            }
+            Kind::Removed => {
+                let through = entry.through.filter(|through| *through < entry.seq);
+                let through = through.ok_or(Reason::Fields)?;
+                self.removed_through = self.removed_through.max(Some(through));
+                Ok(())
             }
             Kind::Start
             | Kind::Stop
@@ -120,6 +157,21 @@ pub struct Summary {
     /// Changes without an outcome, rising: the host was stopped hard while it made them, or could
     /// not write how they ended.
     pub open_intents: Vec<OpenIntent>,
+    /// How many checkpoints. Their MACs are not checked here.
+    pub checkpoints: u64,
+    /// Sequence of the last one.
+    pub last_checkpoint: Option<u64>,
+    /// How far the log says that its oldest lines were removed. A log that begins later than with
+    /// the line after these lacks lines that nobody removed in order.
+    pub removed_through: Option<u64>,
+}
+
+impl Summary {
+    /// Whether the log begins with its first line, or lacks only what it says was removed.
+    pub fn begins_in_order(&self) -> bool {
+        let before = self.first_sequence.saturating_sub(1);
+        before <= self.removed_through.unwrap_or(0)
+    }
 }
 
 /// A change without an outcome.
@@ -151,11 +203,21 @@ pub enum Reason {
     #[error("not an audit record")]
     NotARecord,
     /// Its `prev` is not the hash of the line before.
-    #[error("does not follow the line before: one of the two was changed, or lines are missing")]
+    #[error("does not follow the line before: one of the two was changed")]
     Chain,
-    /// Its sequence does not follow.
-    #[error("sequence {found}, expected {expected}")]
-    Sequence {
+    /// Its sequence is beyond the next.
+    #[error("sequence {found} where {expected} follows: the lines between are missing")]
+    Missing {
+        /// What follows.
+        expected: u64,
+        /// What stands there.
+        found: u64,
+    },
+    /// Its sequence was there before.
+    #[error(
+        "sequence {found} where {expected} follows: lines or files are repeated or out of order"
+    )]
+    Order {
         /// What follows.
         expected: u64,
         /// What stands there.
@@ -178,4 +240,7 @@ pub enum Reason {
     /// An outcome whose intent is not in the log.
     #[error("an outcome without its intent")]
     OutcomeWithoutIntent,
+    /// A checkpoint or removal without what belongs to it.
+    #[error("a checkpoint or removal without its fields")]
+    Fields,
 }

@@ -1,5 +1,6 @@
 //! A disk that gets full, and one that does not keep what it was given.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -35,7 +36,7 @@ fn full_disk_refuses_records_and_room_on_it_lets_them_go_on() {
     let path = disk.0.path().join("audit.log");
     let filler = disk.0.path().join("filler");
     fs::write(&filler, vec![0; 32 * 1024]).unwrap();
-    let writer = open(&path).unwrap().start(1, Clock::system()).unwrap();
+    let writer = open_at(&path).unwrap().start(1, Clock::system()).unwrap();
     let mut written = 1;
     let error = loop {
         match writer.append(&request("secrets/db")) {
@@ -56,14 +57,18 @@ fn full_disk_refuses_records_and_room_on_it_lets_them_go_on() {
     assert_eq!(entries.len(), written + 1);
 }
 
+fn writer_of(file: File) -> AuditWriter {
+    let state = State::new(LineFile::new(file, 0), Chain::new(), Upkeep::new(1, None));
+    AuditWriter::run(Shared::new("pipe".into(), Settings::at("pipe"), Clock::system(), state))
+        .unwrap()
+}
+
 #[test]
 fn failed_sync_refuses_everything_from_then_on() {
     // Nothing can be synced in a pipe: fdatasync(2) gives EINVAL.
     let (reader, writer) = io::pipe().unwrap();
     let file = File::from(std::os::fd::OwnedFd::from(writer));
-    let audit =
-        AuditWriter::run("pipe".into(), LineFile::new(file, 0), Chain::new(), Clock::system())
-            .unwrap();
+    let audit = writer_of(file);
     let refused = |outcome: Result<Recorded, AuditError>| {
         assert!(matches!(outcome, Err(AuditError::Unsynced { .. })), "{outcome:?}");
     };
@@ -78,9 +83,7 @@ fn failed_sync_refuses_everything_from_then_on() {
 fn failed_sync_in_the_background_is_noticed() {
     let (_reader, writer) = io::pipe().unwrap();
     let file = File::from(std::os::fd::OwnedFd::from(writer));
-    let audit =
-        AuditWriter::run("pipe".into(), LineFile::new(file, 0), Chain::new(), Clock::system())
-            .unwrap();
+    let audit = writer_of(file);
     append(&audit, &request("k"));
     let patience = Instant::now() + Duration::from_secs(20);
     while audit.shared.lock().unsynced.is_none() {

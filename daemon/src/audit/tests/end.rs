@@ -51,14 +51,14 @@ fn edited_line_is_found_at_the_line_after_it() {
 fn missing_line_is_found() {
     let mut lines = lines(6, "k");
     lines.remove(3);
-    check(&lines, Err((Some(3), Reason::Chain)));
+    check(&lines, Err((Some(3), Reason::Missing { expected: 4, found: 5 })));
 }
 
 #[test]
 fn lines_in_another_order_are_found() {
     let mut lines = lines(6, "k");
     lines.swap(2, 3);
-    check(&lines, Err((Some(2), Reason::Chain)));
+    check(&lines, Err((Some(2), Reason::Missing { expected: 3, found: 4 })));
 }
 
 #[test]

@@ -190,5 +190,8 @@ fn operation_without_key_needs_no_pattern_and_with_key_needs_one() {
     );
     let free: Vec<&str> =
         OPERATIONS.iter().filter(|known| !known.needs_key).map(|known| known.name).collect();
-    assert_eq!(free.join(" "), "list list_counters random status providers retry metrics");
+    assert_eq!(
+        free.join(" "),
+        "list list_counters random status providers retry verify_audit metrics"
+    );
 }

@@ -134,6 +134,7 @@ fn defaults_of_the_page_are_the_constants() {
     check_default("## `[limits]`", "head_timeout", &written(head));
     check_default("## `[limits]`", "body_timeout", &written(body));
     check_default("## `[limits]`", "drain_timeout", &written(drain));
+    check_default("## `[audit]`", "rotate_bytes", &audit::ROTATE_BYTES.to_string());
     check_default("## `[[provider]]`", "isolation", "\"process\"");
 }
 
@@ -159,6 +160,8 @@ fn limits_of_the_page_are_the_constants() {
     for key in ["body_bytes", "body_bytes_per_uid"] {
         check_limits("## `[limits]`", key, &format!("{BODY_BYTES_MIN} to {BODY_BYTES_MAX}"));
     }
+    let bytes = format!("`0` for never, or from {}", audit::ROTATE_BYTES_MIN);
+    check_limits("## `[audit]`", "rotate_bytes", &bytes);
     let socket = format!("{} bytes", daemon::listener::SOCKET_PATH_BYTES);
     check_limits("## `[listen]`", "socket", &socket);
     let pattern = format!("1 to {} bytes each", daemon::rules::PATTERN_BYTES);

@@ -35,6 +35,7 @@ fn other_section_waits_for_a_restart() {
     check_waiting(&with("[listen]", "mode = \"0600\""), &["[listen]"]);
     check_waiting(&SHORTEST.replace("/var/lib/sealhost", "/var/lib/other"), &["[state]"]);
     check_waiting(&SHORTEST.replace("/var/log", "/srv"), &["[audit]"]);
+    check_waiting(&with("[audit]", "keep = 7"), &["[audit]"]);
     check_waiting(&with("[limits]", "in_flight = 7"), &["[limits]"]);
     check_waiting(&with("[limits]", "body_timeout = \"7s\""), &["[limits]"]);
     check_waiting(&with("[selection]", "floor = \"software\""), &["[selection]"]);

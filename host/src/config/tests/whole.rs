@@ -69,6 +69,8 @@ operations = ["status", "list"]
 
 [audit]
 path = "/var/log/sealhost/audit.log"
+rotate_bytes = 16777216
+keep = 60
 
 [limits]
 connections = 100
@@ -174,7 +176,11 @@ fn example() -> Config {
             fallback_after: Duration::from_millis(20),
         },
         rules: Rules::check(&raw, OPERATIONS).unwrap(),
-        audit_path: "/var/log/sealhost/audit.log".into(),
+        audit: audit::Settings {
+            path: "/var/log/sealhost/audit.log".into(),
+            rotate_bytes: 16 * 1024 * 1024,
+            keep: Some(60),
+        },
         limits: Limits {
             connections: 100,
             connections_per_uid: 50,
@@ -231,7 +237,7 @@ fn shortest_file_has_every_default() {
             fallback_after: Duration::from_secs(10),
         },
         rules: Rules::none(OPERATIONS),
-        audit_path: "/var/log/sealhost.log".into(),
+        audit: audit::Settings::at("/var/log/sealhost.log"),
         limits: Limits::default(),
         timeouts: Timeouts::default(),
     };

@@ -43,6 +43,7 @@ fn encode_reply(reply: Reply, id: &str) -> Result<Whole, HostError> {
         Reply::Status(status) => json(StatusCode::OK, &status, id),
         Reply::Providers(providers) => json(StatusCode::OK, &providers, id),
         Reply::Provider(provider) => json(StatusCode::OK, &provider, id),
+        Reply::AuditVerified(verified) => json(StatusCode::OK, &verified, id),
         Reply::Metrics(text) => Ok(http::response(StatusCode::OK, METRICS, Full::from(text), id)),
     }
 }

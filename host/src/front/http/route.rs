@@ -35,6 +35,7 @@ pub(crate) enum Endpoint {
     Status,
     Providers,
     Retry(ProviderName),
+    VerifyAudit,
     Metrics,
 }
 
@@ -57,6 +58,7 @@ pub(super) fn endpoint(
         [Some("v1"), Some("providers"), Some(name), Some("retry")] if post => {
             Endpoint::Retry(ProviderName::parse(name).map_err(Fault::from)?)
         }
+        [Some("v1"), Some("audit"), Some("verify"), None] if post => Endpoint::VerifyAudit,
         [Some("v1"), Some("random"), None, None] if post => Endpoint::Random,
         [Some("v1"), Some("keys"), None, None] if get => Endpoint::List,
         [Some("v1"), Some("counters"), None, None] if get => Endpoint::ListCounters,
@@ -154,6 +156,7 @@ impl Endpoint {
             Self::Status => "status",
             Self::Providers => "providers",
             Self::Retry(_) => "retry",
+            Self::VerifyAudit => "verify_audit",
             Self::Metrics => "metrics",
         }
     }
@@ -183,6 +186,7 @@ impl Endpoint {
             | Self::Status
             | Self::Providers
             | Self::Retry(_)
+            | Self::VerifyAudit
             | Self::Metrics => None,
         }
     }
@@ -224,6 +228,7 @@ impl Endpoint {
                 let wire::api::RotateRequest {} = decode(body)?;
                 Request::Retry(name)
             }
+            Self::VerifyAudit => Request::VerifyAudit(decode(body)?),
             Self::Destroy(key, confirm) => bodiless(body, Request::Destroy(key, confirm))?,
             Self::Show(key) => bodiless(body, Request::Show(key))?,
             Self::List => bodiless(body, Request::List)?,
@@ -312,6 +317,13 @@ mod tests {
         check(&Method::POST, "/v1/counters/a?force=1", Err(Code::Invalid));
         let destroy = Endpoint::DestroyCounter(key("a"), Some(key("a")));
         check(&Method::DELETE, "/v1/counters/a?confirm=a", Ok(destroy));
+    }
+
+    #[test]
+    fn audit_is_verified_by_post() {
+        check(&Method::POST, "/v1/audit/verify", Ok(Endpoint::VerifyAudit));
+        check(&Method::GET, "/v1/audit/verify", Err(Code::NotFound));
+        check(&Method::POST, "/v1/audit", Err(Code::NotFound));
     }
 
     #[test]

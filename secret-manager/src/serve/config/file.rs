@@ -12,8 +12,7 @@ pub(super) fn whole(mut root: Section<'_>) -> Read<Config> {
     let listen =
         sections::listen(&mut root, "socket = \"/run/secret-manager/secret-manager.sock\"");
     let state_dir = sections::state_dir(&mut root, "dir = \"/var/lib/secret-manager\"");
-    let audit_path =
-        sections::audit_path(&mut root, "path = \"/var/log/secret-manager/audit.log\"");
+    let audit = sections::audit(&mut root, "path = \"/var/log/secret-manager/audit.log\"");
     let limits = sections::limits(&mut root);
     let host = root.table("host").and_then(host);
     let stores = store::all(&mut root);
@@ -27,7 +26,7 @@ pub(super) fn whole(mut root: Section<'_>) -> Read<Config> {
     Ok(Config {
         listen: listen?,
         state_dir: state_dir?,
-        audit_path: audit_path?,
+        audit: audit?,
         limits,
         timeouts,
         host: host?,

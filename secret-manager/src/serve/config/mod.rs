@@ -12,6 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::audit::Settings;
 use daemon::config::{self, ConfigError, Reload};
 use daemon::http::Timeouts;
 use daemon::limit::Limits;
@@ -46,7 +47,7 @@ pub struct Config {
     /// Where the stores are; made, mode 0700.
     pub state_dir: PathBuf,
     /// The audit log.
-    pub audit_path: PathBuf,
+    pub audit: Settings,
     /// How many connections and requests there may be.
     pub limits: Limits,
     /// How long peers may take.
@@ -218,7 +219,7 @@ pub fn load_rules(path: &Path, running: &Config) -> Result<Reload, ConfigError> 
     let Config {
         listen,
         state_dir,
-        audit_path,
+        audit,
         limits,
         timeouts,
         host,
@@ -232,7 +233,7 @@ pub fn load_rules(path: &Path, running: &Config) -> Result<Reload, ConfigError> 
     let sections = [
         ("[listen]", listen != running.listen),
         ("[state]", state_dir != running.state_dir),
-        ("[audit]", audit_path != running.audit_path),
+        ("[audit]", audit != running.audit),
         ("[limits]", (limits, timeouts) != (running.limits, running.timeouts)),
         ("[host]", host != running.host),
         ("[[store]]", stores != running.stores),
