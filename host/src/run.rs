@@ -131,7 +131,7 @@ pub async fn run(
     let unproven = registry.audit_mark().map_or(Ok(None), |mark| tail.check(mark))?;
     let audit = Arc::new(tail.start(registry.generation(), clock.clone())?);
 
-    let spawner = Spawner::start(&[&state_dir, &config.audit_path, config_path])
+    let spawner = Spawner::start(&[&state_dir, &config.audit.path, config_path])
         .map_err(|error| RunError::System("threads", error))?;
     let router = Arc::new(Router::new(
         config.providers,

@@ -71,7 +71,7 @@ impl Config {
     #[must_use]
     pub fn sandbox(&self, config: &Path) -> Sandbox {
         let sockets = [self.listen.path.as_path()];
-        let paths = Paths::of_daemon(config, &self.state_dir, &self.audit_path, &sockets);
+        let paths = Paths::of_daemon(config, &self.state_dir, &self.audit.path, &sockets);
         Sandbox {
             paths: Some(paths),
             network: Network::None,

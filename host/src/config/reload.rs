@@ -9,17 +9,8 @@ use super::{Config, ProviderConfig, Selection};
 /// What `new` changes in the `running` configuration.
 pub(super) fn reload(new: Config, running: &Config) -> Reload {
     // Taken apart by name, so that a new section cannot be forgotten here.
-    let Config {
-        listen,
-        state_dir,
-        providers,
-        selection,
-        rules,
-        audit,
-        limits,
-        timeouts,
-        sandbox,
-    } = new;
+    let Config { listen, state_dir, providers, selection, rules, audit, limits, timeouts, sandbox } =
+        new;
     let sections = [
         ("[listen]", listen != running.listen),
         ("[state]", state_dir != running.state_dir),

@@ -173,7 +173,7 @@ impl Config {
         let asked = self.credentials.iter().map(|credentials| &credentials.listen);
         let sockets = std::iter::once(&self.listen).chain(asked);
         let sockets: Vec<_> = sockets.map(|listen| listen.path.as_path()).collect();
-        let mut paths = Paths::of_daemon(config, &self.state_dir, &self.audit_path, &sockets);
+        let mut paths = Paths::of_daemon(config, &self.state_dir, &self.audit.path, &sockets);
         let network = match &self.source {
             None => Network::None,
             Some(SourceConfig::Directory { path, .. }) => {
