@@ -138,10 +138,7 @@ fn page_has_every_field_of_the_table_at_its_offset() {
     check_functions!(open, close, info, self_test, generate, import_key, destroy, mac, random);
     check_functions!(last_error, public_key, sign, auth_subject);
     check_functions!(counter_create, counter_increment, counter_read, counter_destroy, needs);
-    assert_eq!(
-        offset_of!(abi::Table, needs) + size_of::<usize>(),
-        size_of::<abi::Table>()
-    );
+    assert_eq!(offset_of!(abi::Table, needs) + size_of::<usize>(), size_of::<abi::Table>());
 }
 
 #[test]
