@@ -107,6 +107,11 @@ typedef struct sealhost_instance sealhost_instance;
 #define SEALHOST_SUBJECT_MAX_BYTES 256
 
 /**
+ * Longest text of needs, bytes.
+ */
+#define SEALHOST_NEEDS_MAX_BYTES 4096
+
+/**
  * Longest text of a state binding, bytes.
  */
 #define SEALHOST_STATE_MAX_BYTES 256
@@ -430,8 +435,8 @@ typedef struct sealhost_counter_ref {
 } sealhost_counter_ref;
 
 /**
- * A provider as a table of functions. All but `public_key`, `sign`, `auth_subject` and
- * those of counters are required.
+ * A provider as a table of functions. All but `public_key`, `sign`, `auth_subject`, those of
+ * counters and `needs` are required.
  */
 typedef struct sealhost_table {
     /**
@@ -555,6 +560,14 @@ typedef struct sealhost_table {
      */
     int32_t (*counter_destroy)(sealhost_instance *instance,
                                const struct sealhost_counter_ref *counter);
+    /**
+     * Says what `open` with these settings needs of the machine, without opening a device; writes
+     * lines of text (capacity 4,096 bytes) and their length, 0 for nothing. May be absent.
+     */
+    int32_t (*needs)(const struct sealhost_parameter *settings,
+                     size_t settings_count,
+                     uint8_t *text_out,
+                     size_t *text_out_len);
 } sealhost_table;
 
 /**

@@ -1,7 +1,7 @@
 //! `status`, and how providers are shown.
 
 use sealhost_client::Call;
-use wire::api::{ProviderStatus, Status};
+use wire::api::{Confined, ProviderStatus, Status};
 
 use super::Session;
 use crate::exit::{Exit, Failure};
@@ -14,19 +14,38 @@ pub(super) fn run(session: &Session) -> Result<Exit, Failure> {
 fn text(status: &Status) -> String {
     let order: Vec<_> = status.order.iter().map(|name| name.as_str()).collect();
     format!(
-        "sealhost {}, started {}, registry generation {}\nnew keys go to: {} (floor: {})\n\n{}",
+        "sealhost {}, started {}, registry generation {}\nnew keys go to: {} (floor: {})\n\
+         confined: {}\n\n{}",
         plain(&status.version),
         time(&status.started_at),
         status.generation,
         order.join(", "),
         status.floor.as_str(),
+        confined(&status.sandbox),
         providers(&status.providers),
     )
 }
 
+/// The least that a process is confined, for a table.
+fn least(confined: &Confined) -> &'static str {
+    let Confined { filesystem, network, syscalls, .. } = *confined;
+    filesystem.min(network).min(syscalls).as_str()
+}
+
+/// How far a process is confined; its limits are in the JSON.
+fn confined(confined: &Confined) -> String {
+    let Confined { filesystem, network, syscalls, .. } = confined;
+    let [filesystem, network, syscalls] =
+        [filesystem, network, syscalls].map(|level| level.as_str());
+    if filesystem == network && network == syscalls {
+        return filesystem.to_owned();
+    }
+    format!("filesystem {filesystem}, network {network}, syscalls {syscalls}")
+}
+
 /// A table, and under it what does not fit one.
 pub(super) fn providers(providers: &[ProviderStatus]) -> String {
-    let head = ["PROVIDER", "STATE", "KIND", "PROTECTION", "DEVICE", "CAN", "SINCE"];
+    let head = ["PROVIDER", "STATE", "KIND", "PROTECTION", "DEVICE", "SANDBOX", "CAN", "SINCE"];
     let mut text = table(&head, providers.iter().map(row));
     for provider in providers {
         let mut say = |what: &str| text.push_str(&format!("\n{}: {}", provider.name, plain(what)));
@@ -58,6 +77,7 @@ fn row(provider: &ProviderStatus) -> Vec<String> {
         or_nothing(provider.kind.as_deref()),
         or_nothing(provider.protection.map(|protection| protection.as_str())),
         joined(&device, " "),
+        or_nothing(provider.sandbox.as_ref().map(least)),
         joined(&provider.capabilities, ","),
         time(&provider.since),
     ]
@@ -79,10 +99,11 @@ mod tests {
             "\
 sealhost 0.1.0, started 2026-01-02T03:04:05Z, registry generation 4
 new keys go to: tpm, hsm (floor: hardware)
+confined: filesystem none, network none, syscalls full
 
-PROVIDER  STATE  KIND    PROTECTION  DEVICE    CAN                                             SINCE
-tpm       open   tpm     hardware    IFX 7.85  seal,mac,import-mac,sign,state-binding,counter  2026-01-02T03:04:05Z
-hsm       down   pkcs11  -           -         -                                               2026-01-02T08:00:00Z
+PROVIDER  STATE  KIND    PROTECTION  DEVICE    SANDBOX  CAN                                             SINCE
+tpm       open   tpm     hardware    IFX 7.85  full     seal,mac,import-mac,sign,state-binding,counter  2026-01-02T03:04:05Z
+hsm       down   pkcs11  -           -         -        -                                               2026-01-02T08:00:00Z
 
 hsm: the token is gone; plug it in, or look at the log of the worker
 hsm: new seals go to another provider now; rewrap them when this one is back

@@ -12,6 +12,7 @@ mod files;
 mod inline;
 mod opening;
 mod process;
+mod sandbox;
 mod table;
 
 use std::fs;

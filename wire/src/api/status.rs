@@ -42,7 +42,7 @@ pub struct Confined {
 }
 
 /// How far a restriction is in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConfinedLevel {
     /// Not at all: it is not wanted, or the kernel cannot.
