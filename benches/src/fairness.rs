@@ -66,11 +66,10 @@ fn loop_forever() -> ! {
 struct Player(Child);
 
 impl Player {
-    fn new(uid: u32, polite: bool, arguments: &[&str]) -> Self {
+    fn new(uid: u32, nice: u32, arguments: &[&str]) -> Self {
         let program = std::env::current_exe().unwrap();
-        let nice = if polite { "19" } else { "0" };
         let child = Command::new("nice")
-            .args(["-n", nice])
+            .args(["-n", &nice.to_string()])
             .arg(program)
             .args(["--as-uid", &uid.to_string()])
             .args(arguments)
@@ -83,7 +82,7 @@ impl Player {
 
     fn asking(
         uid: u32,
-        polite: bool,
+        nice: u32,
         socket: &Path,
         (target, body): (&str, &str),
         at_once: usize,
@@ -94,7 +93,7 @@ impl Player {
         let arguments = ["--socket", &socket, "--target", target, "--body", body];
         Self::new(
             uid,
-            polite,
+            nice,
             &[&arguments[..], &["--at-once", &at_once, "--seconds", &seconds]].concat(),
         )
     }
@@ -136,15 +135,9 @@ pub(crate) fn measure(providers: &[String], seconds: u64) {
             let target = format!("/v1/keys/{key}/{operation}");
             let asks = (target.as_str(), &*body.to_string());
             let socket = host.socket();
-            let modest = || Player::asking(MODEST, false, &socket, asks, 1, seconds).figures();
-            let flood = |polite| Player::asking(GREEDY, polite, &socket, asks, FLOOD, seconds + 2);
-            let row = |what: &str,
-                       alone: &load::Flooded,
-                       of: &load::Flooded,
-                       other: Option<load::Flooded>| {
-                let (greedy, refused) = other.map_or((0.0, 0), |it| (it.per_second, it.refused));
+            let row = |what: &str, alone: &load::Flooded, of: &load::Flooded, other: &str| {
                 println!(
-                    "| {provider} | {operation} | {what} | {} | {} | {:.1} | {:.1} | {:.0} | {greedy:.0} | {refused} |",
+                    "| {provider} | {operation} | {what} | {} | {} | {:.1} | {:.1} | {:.0} | {other} |",
                     of.p50_us,
                     of.p99_us,
                     ratio(of.p50_us, alone.p50_us),
@@ -152,17 +145,23 @@ pub(crate) fn measure(providers: &[String], seconds: u64) {
                     of.per_second,
                 );
             };
-            let alone = modest();
-            row("is not there", &alone, &alone, None);
-            let spinning = [(); 2].map(|()| Player::new(GREEDY, false, &[]));
-            row("spins on both cores", &alone, &modest(), None);
-            drop(spinning);
-            for (what, polite) in [("floods", false), ("floods, nice 19", true)] {
-                let flood = flood(polite);
+            for nice in [0, 10] {
+                let modest = || Player::asking(MODEST, nice, &socket, asks, 1, seconds).figures();
+                let row = |what: &str, alone: &_, of: &_, other: &str| {
+                    row(&format!("{what}, clients at nice {nice}"), alone, of, other);
+                };
+                let alone = modest();
+                row("is not there", &alone, &alone, "| |");
+                let spinning = [(); 2].map(|()| Player::new(GREEDY, nice, &[]));
+                row("spins on both cores", &alone, &modest(), "| |");
+                drop(spinning);
+                let flood = Player::asking(GREEDY, nice, &socket, asks, FLOOD, seconds + 2);
                 // Until its connections are open.
                 std::thread::sleep(Duration::from_millis(500));
                 let beside = modest();
-                row(what, &alone, &beside, Some(flood.figures()));
+                let flood = flood.figures();
+                let other = format!("{:.0} | {}", flood.per_second, flood.refused);
+                row("floods", &alone, &beside, &other);
             }
         }
     }

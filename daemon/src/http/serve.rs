@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
@@ -62,6 +62,8 @@ pub async fn serve<D: Dialect>(
 /// What somebody is told for whom there is not even room to be told in full.
 const NO_ROOM: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n\
                          Connection: close\r\nContent-Length: 0\r\n\r\n";
+/// How long somebody for whom there is no room waits until it is told so.
+const PAUSE_BEFORE_BUSY: Duration = Duration::from_millis(50);
 /// How long somebody for whom there is no room may take to ask.
 const PATIENCE_WITH_NONE: Duration = Duration::from_secs(1);
 
@@ -149,7 +151,17 @@ impl<D: Dialect> Connection<D> {
         }
     }
 
+    /// Answers a request; for which there is no room, after a pause, so that refusing a caller
+    /// that asks again at once costs less than serving it would.
     async fn answer(&self, request: Request<Incoming>) -> Response<D::Body> {
+        let response = self.answer_at_once(request).await;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            tokio::time::sleep(PAUSE_BEFORE_BUSY).await;
+        }
+        response
+    }
+
+    async fn answer_at_once(&self, request: Request<Incoming>) -> Response<D::Body> {
         let caller = match &self.admitted {
             Ok(caller) => caller,
             Err((principal, busy)) => return self.dialect.turn_away(principal, *busy),
