@@ -32,6 +32,7 @@ pub struct Setup {
     more: String,
     mode: &'static str,
     audit: Option<PathBuf>,
+    rotation: String,
 }
 
 impl Default for Setup {
@@ -45,6 +46,7 @@ impl Default for Setup {
             more: String::new(),
             mode: "0660",
             audit: None,
+            rotation: String::new(),
         }
     }
 }
@@ -126,6 +128,13 @@ impl Setup {
     #[must_use]
     pub fn with_audit(mut self, path: &Path) -> Self {
         self.audit = Some(path.to_owned());
+        self
+    }
+
+    /// Adds keys to `[audit]` as written.
+    #[must_use]
+    pub fn with_rotation(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.rotation);
         self
     }
 
@@ -389,7 +398,8 @@ impl Sealhost {
     }
 
     fn write_config(&self) {
-        let Setup { floor, fallback_after, order, providers, rules, more, mode, .. } = &self.setup;
+        let Setup { floor, fallback_after, order, providers, rules, more, mode, rotation, .. } =
+            &self.setup;
         let audit = self.audit_path();
         let dir = self.dir().display();
         let order = order.as_ref().map(|order| format!("order = {order:?}\n")).unwrap_or_default();
@@ -397,7 +407,7 @@ impl Sealhost {
             "[listen]\nsocket = \"{dir}/api.sock\"\nmode = \"{mode}\"\n\
              [state]\ndir = \"{dir}/state\"\n\
              [plugins]\ndir = \"{dir}/plugins\"\n\
-             [audit]\npath = \"{}\"\n\
+             [audit]\npath = \"{}\"\n{rotation}\n\
              [selection]\nfloor = \"{floor}\"\nfallback_after = \"{fallback_after}\"\n{order}\
              {more}{providers}\n{rules}",
             audit.display(),

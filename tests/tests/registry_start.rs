@@ -150,7 +150,7 @@ fn file_that_is_no_registry_is_refused() {
 fn registry_of_a_later_layout_is_refused() {
     let mut host = stopped();
     let connection = Connection::open(registry(&host)).unwrap();
-    connection.pragma_update(None, "user_version", 3).unwrap();
+    connection.pragma_update(None, "user_version", 4).unwrap();
     connection.close().unwrap();
     refused(&mut host, "registry: ");
 }

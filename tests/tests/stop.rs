@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use swtpm_fixtures::Swtpm;
 use tests::sealhost::{built, signal};
-use tests::{Sealhost, Setup};
+use tests::{Sealhost, Setup, audit};
 
 /// Stops a host, and looks at status, socket, workers and the last line of the audit.
 #[track_caller]
@@ -27,7 +27,7 @@ fn check(host: &mut Sealhost) {
         let state = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap_or_default();
         assert!(!state.contains("sealhost"), "worker {worker} is left: {state}");
     }
-    assert_eq!(host.verified_audit().last().unwrap()["kind"], "stop");
+    assert_eq!(audit::last(&host.verified_audit())["kind"], "stop");
 }
 
 #[test]
@@ -142,5 +142,5 @@ fn worker_that_cannot_end_delays_the_end_by_seconds_only() {
     assert_eq!(host.stop().code(), Some(0), "{}", host.log());
     assert!(host.log().contains("left as they are"), "{}", host.log());
     drop(held);
-    assert_eq!(host.verified_audit().last().unwrap()["kind"], "stop");
+    assert_eq!(audit::last(&host.verified_audit())["kind"], "stop");
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::http::raw;
-use tests::{Sealhost, Setup};
+use tests::{Sealhost, Setup, audit};
 
 const HEAD: &str = "POST /v1/random HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
                     Content-Length: 11\r\n";
@@ -74,7 +74,7 @@ fn request_in_flight_when_the_drain_is_over_is_cut() {
     assert_eq!(&asked, b"HTTP/1.1 100", "it waits for the body");
     assert_eq!(host.stop().code(), Some(0));
     assert!(host.log().contains("connections were cut after the drain time"), "{}", host.log());
-    assert_eq!(host.verified_audit().last().unwrap()["kind"], "stop");
+    assert_eq!(audit::last(&host.verified_audit())["kind"], "stop");
 }
 
 #[test]
@@ -93,5 +93,5 @@ fn request_in_flight_within_the_drain_is_answered() {
     let random = |line: &&Value| line["operation"] == "random";
     let lines = host.verified_audit();
     assert_eq!(lines.iter().filter(random).count(), 1);
-    assert_eq!(lines.last().unwrap()["kind"], json!("stop"));
+    assert_eq!(audit::last(&lines)["kind"], json!("stop"));
 }

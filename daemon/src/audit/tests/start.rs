@@ -17,8 +17,11 @@ fn log(holder: usize) -> (Audit, Mark) {
             writer.shared.lock().upkeep.witness = None;
         }
         let files = || older_files(&audit.path()).unwrap().len();
+        let length = || fs::metadata(audit.path()).map_or(0, |it| it.len());
         while number < 2 && files() == number {
-            append(&writer, &request(&"k".repeat(1000)));
+            if length() < ROTATE_BYTES_MIN {
+                append(&writer, &request(&"k".repeat(1000)));
+            }
         }
     }
     append(&writer, &request("k"));
