@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 pub(crate) struct Measured {
     pub(crate) per_second: f64,
     pub(crate) p50_us: u64,
+    pub(crate) p50_ns: u64,
     pub(crate) p99_us: u64,
     /// CPU time of each process for each request, in the order in which they were named.
     pub(crate) cpu_us: Vec<f64>,
@@ -71,6 +72,7 @@ pub(crate) fn run_on(
     Measured {
         per_second: requests / elapsed,
         p50_us: latencies.value_at_quantile(0.5) / 1000,
+        p50_ns: latencies.value_at_quantile(0.5),
         p99_us: latencies.value_at_quantile(0.99) / 1000,
         cpu_us: pids.iter().zip(before).map(spent).collect(),
     }

@@ -13,6 +13,7 @@
 mod bare;
 mod fairness;
 mod growth;
+mod hop;
 mod load;
 mod sas;
 mod secrets;
@@ -51,6 +52,9 @@ struct Arguments {
     /// Only one of two users, for the bench itself.
     #[command(flatten)]
     part: fairness::Part,
+    /// Only what a worker and its sandbox cost a request.
+    #[arg(long)]
+    hop: bool,
     /// Only the bare loop on a token, for the bench itself.
     #[arg(long, hide = true)]
     bare_token: Option<std::path::PathBuf>,
@@ -69,6 +73,11 @@ fn main() {
     }
     if cfg!(debug_assertions) {
         println!("not a release build: the figures mean little");
+    }
+    if arguments.hop {
+        hop::measure(time);
+        println!("{}", load::machine());
+        return;
     }
     if arguments.sas {
         return sas::measure(time);

@@ -22,6 +22,7 @@ const LICENCES: &[&str] = &[
     "Apache-2.0/MIT",
     "BSD-2-Clause OR Apache-2.0 OR MIT",
     "BSD-3-Clause",
+    "Apache-2.0 OR BSD-3-Clause",
     "CC0-1.0 OR MIT-0 OR Apache-2.0",
     "ISC",
     "ISC AND (Apache-2.0 OR ISC)",

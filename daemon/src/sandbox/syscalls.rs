@@ -30,11 +30,16 @@ pub(super) fn restrict(sandbox: &Sandbox) -> Result<Level, SandboxError> {
     let unknown = SeccompAction::Errno(errno(libc::ENOSYS));
     let known = SeccompFilter::new(known, unknown, pass.clone(), arch);
     let refused = SeccompFilter::new(refused, pass, refuse, arch);
-    for filter in [known, refused] {
+    let mut level = Level::None;
+    for (filter, with_it) in [(known, Level::Partial), (refused, Level::Full)] {
         let program = filter.and_then(BpfProgram::try_from).map_err(failed_to_compile)?;
-        seccompiler::apply_filter(&program).map_err(failed)?;
+        if let Err(error) = seccompiler::apply_filter(&program) {
+            tracing::warn!(%error, "the kernel, or a filter that is there already, takes no filter");
+            return Ok(level);
+        }
+        level = with_it;
     }
-    Ok(if is_in_force() { Level::Full } else { Level::None })
+    Ok(if is_in_force() { level } else { Level::None })
 }
 
 /// Asks the kernel for what is refused in every sandbox.

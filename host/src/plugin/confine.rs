@@ -63,14 +63,11 @@ impl Default for Confinement {
 }
 
 /// The sandbox of the process that only asks a provider for its needs.
-pub(super) fn to_ask(source: &PluginSource, settings: &Settings) -> Option<Sandbox> {
-    if source.confinement.level == Demand::Off {
-        return None;
-    }
+pub(super) fn to_ask(source: &PluginSource, settings: &Settings) -> Sandbox {
     let mut left = Left::new(source, settings);
     // What is the operator's to be written may have to be looked into, to know what is needed.
     left.paths.read.extend(source.confinement.write.iter().cloned());
-    Some(left.sandbox(source))
+    left.sandbox(source)
 }
 
 /// The sandbox of a worker; `own` are the host's files.
@@ -272,11 +269,9 @@ mod tests {
         let write = vec![PathBuf::from("/var/tokens")];
         let confinement =
             Confinement { write, network: true, programs: true, ..Confinement::default() };
-        let sandbox = to_ask(&source(confinement), &Settings::default()).unwrap();
+        let sandbox = to_ask(&source(confinement), &Settings::default());
         assert!(reads(&sandbox, "/var/tokens") && sandbox.paths.as_ref().unwrap().write.is_empty());
         assert_eq!(sandbox.network, Network::None);
         assert!(!sandbox.programs);
-        let off = Confinement { level: Demand::Off, ..Confinement::default() };
-        assert_eq!(to_ask(&source(off), &Settings::default()), None);
     }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Call, DeviceCounter, DeviceKey};
 
 pub(super) use question::{
-    Asked, Question, decode_needs, decode_opened, decode_question, encode_needs, encode_opened,
+    Asked, decode_needs, decode_opened, decode_question, encode_needs, encode_open, encode_opened,
     encode_question,
 };
 

@@ -20,10 +20,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::sandbox::Reached;
+use daemon::sandbox::{Demand, Reached};
 use provider_core::{
-    AuthSubject, ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey,
-    SecretBytes, Secrets, Settings, Signature, Usage,
+    AuthSubject, ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac, Needs, ProviderError,
+    PublicKey, SecretBytes, Secrets, Settings, Signature, Usage,
 };
 
 pub use check::PluginFileError;
@@ -47,6 +47,14 @@ pub struct PluginSource {
     pub environment: Vec<(String, String)>,
     /// What the worker is left.
     pub confinement: Confinement,
+}
+
+impl PluginSource {
+    /// Whether it runs in a worker that has a sandbox.
+    #[must_use]
+    pub fn is_confined(&self) -> bool {
+        self.isolation == Isolation::Process && self.confinement.level != Demand::Off
+    }
 }
 
 /// In which process a plugin runs.
@@ -224,6 +232,8 @@ impl CallError {
 pub struct OpenRequest {
     /// The operator's settings.
     pub settings: Settings,
+    /// What its provider said that it needs; see [`Link::needs`].
+    pub needs: Needs,
     /// Its secrets, read.
     pub secrets: Secrets,
     /// What it is known by from an earlier opening.
@@ -255,6 +265,24 @@ enum End {
 }
 
 impl Link {
+    /// Loads a plugin in a process of its own that gets no secret, and asks what opening its device
+    /// needs. Nothing where it is not to be confined.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), of a provider that was shown nothing.
+    pub async fn needs(
+        source: &PluginSource,
+        spawner: &Arc<Spawner>,
+        settings: &Settings,
+        deadlines: Deadlines,
+    ) -> Result<Needs, CallError> {
+        if source.is_confined() {
+            start::needs(source, spawner, settings, deadlines.open).await
+        } else {
+            Ok(Needs::default())
+        }
+    }
+
     /// Loads a plugin and opens its device.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ pub(super) async fn open(
     request: &OpenRequest,
     deadlines: Deadlines,
 ) -> Result<(Arc<WorkerLink>, Description), OpenFailure> {
-    let started = start::start(source, spawner, request, deadlines.open).await?;
+    let started = start::open(source, spawner, request, deadlines.open).await?;
     let Started { socket, child, description, buffer } = started;
     let concurrency = usize::try_from(description.info.concurrency).unwrap_or(1).max(1);
     let shared = Arc::new(Shared {

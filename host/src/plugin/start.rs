@@ -5,13 +5,13 @@ use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
-use provider_core::Needs;
+use provider_core::{Needs, Settings};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::net::UnixDatagram;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::message::{self, PACKET_MAX_BYTES, Question};
+use super::message::{self, Malformed, PACKET_MAX_BYTES};
 use super::opening::{Description, OpenFailure};
 use super::process::{end_of, receive};
 use super::{CallError, OpenRequest, PluginSource, Spawner, confine};
@@ -25,43 +25,46 @@ pub(super) struct Started {
     pub(super) buffer: Zeroizing<Vec<u8>>,
 }
 
-/// Starts a worker and has it open the device, within the time of an opening.
-pub(super) async fn start(
+/// Starts a process that asks the provider what it needs, and gets no secret.
+pub(super) async fn needs(
+    source: &PluginSource,
+    spawner: &Arc<Spawner>,
+    settings: &Settings,
+    limit: Duration,
+) -> Result<Needs, CallError> {
+    let sandbox = confine::to_ask(source, settings);
+    let packet = message::encode_question(source, settings, &sandbox, own_pid());
+    let mut asked = ask(source, spawner, packet, limit).await?;
+    let needs = message::decode_needs(asked.reply());
+    asked.child.end();
+    needs.map_err(|error| gone("its first packet", &error))?
+}
+
+/// Starts a worker and has it open the device.
+pub(super) async fn open(
     source: &PluginSource,
     spawner: &Arc<Spawner>,
     request: &OpenRequest,
     limit: Duration,
 ) -> Result<Started, OpenFailure> {
-    let starting = Starting { source, spawner, limit, until: Instant::now() + limit };
-    let sandbox = match confine::to_ask(source, &request.settings) {
-        None => None,
-        Some(sandbox) => {
-            let question = Question::Needs { sandbox: &sandbox };
-            let mut asked = starting.ask(&question, request).await?;
-            let needs = message::decode_needs(asked.reply());
-            asked.child.end();
-            let needs = needs.map_err(|error| gone("its first packet", &error))??;
-            Some(starting.sandbox(request, &needs))
-        }
-    };
+    let sandbox = source
+        .is_confined()
+        .then(|| confine::to_work(source, &request.settings, &request.needs, spawner.own()));
     let limits = confine::limits(source);
-    let question = Question::Open { sandbox: sandbox.as_ref(), limits };
-    let asked = starting.ask(&question, request).await?;
+    let packet = message::encode_open(source, request, sandbox.as_ref(), limits, own_pid());
+    let asked = ask(source, spawner, packet, limit).await?;
     let opened = message::decode_opened(asked.reply());
     let description = opened.map_err(|error| gone("its first packet", &error))??;
     let Asked { socket, mut child, buffer, .. } = asked;
     Ok(Started { socket, child: child.child.take(), description, buffer })
 }
 
-fn gone(what: &str, error: &dyn std::fmt::Display) -> CallError {
-    CallError::Gone(format!("{what}: {error}"))
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
 }
 
-struct Starting<'a> {
-    source: &'a PluginSource,
-    spawner: &'a Arc<Spawner>,
-    limit: Duration,
-    until: Instant,
+fn gone(what: &str, error: &dyn std::fmt::Display) -> CallError {
+    CallError::Gone(format!("{what}: {error}"))
 }
 
 /// A worker that has answered.
@@ -78,49 +81,41 @@ impl Asked {
     }
 }
 
-impl Starting<'_> {
-    fn sandbox(&self, request: &OpenRequest, needs: &Needs) -> daemon::sandbox::Sandbox {
-        confine::to_work(self.source, &request.settings, needs, self.spawner.own())
-    }
+/// Starts a process and waits for its answer to one packet.
+async fn ask(
+    source: &PluginSource,
+    spawner: &Arc<Spawner>,
+    packet: Result<Vec<u8>, Malformed>,
+    limit: Duration,
+) -> Result<Asked, CallError> {
+    let packet = packet.map_err(|error| gone("settings or secrets are too long", &error))?;
+    let packet = Zeroizing::new(packet);
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|error| gone("no socket pair", &error))?;
+    let socket = std::os::unix::net::UnixDatagram::from(ours);
+    socket.set_nonblocking(true).map_err(|error| gone("socket", &error))?;
+    let socket = UnixDatagram::from_std(socket).map_err(|error| gone("socket", &error))?;
 
-    /// Starts a process and waits for its answer to one question.
-    async fn ask(
-        &self,
-        question: &Question<'_>,
-        request: &OpenRequest,
-    ) -> Result<Asked, CallError> {
-        let Self { source, spawner, .. } = *self;
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|error| gone("no socket pair", &error))?;
-        let socket = std::os::unix::net::UnixDatagram::from(ours);
-        socket.set_nonblocking(true).map_err(|error| gone("socket", &error))?;
-        let socket = UnixDatagram::from_std(socket).map_err(|error| gone("socket", &error))?;
-        let parent = rustix::process::getpid().as_raw_nonzero().get();
-        let packet = message::encode_question(source, request, question, parent)
-            .map_err(|error| gone("settings or secrets are too long", &error))?;
-        let packet = Zeroizing::new(packet);
-
-        let environment = source.environment.clone();
-        let child = spawner.spawn(source.provider.clone(), theirs, environment).await;
-        let mut child = Unopened {
-            child: Some(child.map_err(|error| gone("cannot start", &error))?),
-            spawner: Arc::clone(spawner),
-        };
-        socket.send(&packet).await.map_err(|error| gone("it ended at once", &error))?;
-        let mut buffer = Zeroizing::new(vec![0; PACKET_MAX_BYTES]);
-        match timeout_at(self.until, receive(&socket, &mut buffer)).await {
-            Err(_elapsed) => {
-                child.kill();
-                Err(CallError::Timeout(self.limit))
-            }
-            Ok(Err(error)) => Err(gone("its socket failed", &error)),
-            Ok(Ok(None)) => {
-                let end = child.wait_for_end();
-                Err(CallError::Gone(format!("while opening it {end}")))
-            }
-            Ok(Ok(Some(length))) => Ok(Asked { socket, child, buffer, length }),
+    let child = spawner.spawn(source.provider.clone(), theirs, source.environment.clone()).await;
+    let mut child = Unopened {
+        child: Some(child.map_err(|error| gone("cannot start", &error))?),
+        spawner: Arc::clone(spawner),
+    };
+    socket.send(&packet).await.map_err(|error| gone("it ended at once", &error))?;
+    drop(packet);
+    let mut buffer = Zeroizing::new(vec![0; PACKET_MAX_BYTES]);
+    match timeout(limit, receive(&socket, &mut buffer)).await {
+        Err(_elapsed) => {
+            child.kill();
+            Err(CallError::Timeout(limit))
         }
+        Ok(Err(error)) => Err(gone("its socket failed", &error)),
+        Ok(Ok(None)) => {
+            let end = child.wait_for_end();
+            Err(CallError::Gone(format!("while opening it {end}")))
+        }
+        Ok(Ok(Some(length))) => Ok(Asked { socket, child, buffer, length }),
     }
 }
 

@@ -30,6 +30,21 @@ pub(super) const fn advice(error: &OpenError, isolation: Isolation) -> Option<&'
     }
 }
 
+/// Whether it is how a module fails that cannot reach something.
+pub(super) const fn may_be_of_the_sandbox(error: &OpenError) -> bool {
+    match error {
+        OpenError::Call(CallError::Provider(error)) => {
+            matches!(error.kind, ErrorKind::DeviceGone | ErrorKind::Internal)
+        }
+        OpenError::Call(CallError::Gone(_) | CallError::Plugin(_)) => true,
+        OpenError::Call(CallError::Busy | CallError::Timeout(_))
+        | OpenError::PinWasRefused { .. }
+        | OpenError::Secret(_)
+        | OpenError::Registry(_)
+        | OpenError::Unexpected(_) => false,
+    }
+}
+
 const fn of_kind(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidParameter | ErrorKind::Unsupported | ErrorKind::TooLarge => {

@@ -9,11 +9,11 @@ use tokio::sync::MutexGuard;
 use wire::name::{KeyName, ProviderName};
 
 use super::Router;
-use super::advice::advice;
+use super::advice::{advice, may_be_of_the_sandbox};
 use super::provider::{Availability, Provider};
 use super::secrets::SecretError;
 use crate::plugin::{
-    Answer, Call, CallError, DeviceKey, Isolation, Link, OpenFailure, OpenRequest,
+    Answer, Call, CallError, DeviceKey, Link, OpenFailure, OpenRequest, PluginSource,
 };
 use crate::registry::{
     CheckpointKey, Counter, Instance, InstanceKeys, Key, RecordKey, RecordKeyName, RegistryError,
@@ -65,17 +65,21 @@ impl Router {
             return Err(refused_before(reason));
         }
         let known = self.registry.instance(name);
+        let (source, deadlines) = (&provider.config.source, provider.config.deadlines);
+        let settings = &provider.config.settings;
+        // Before there are secrets in memory.
+        let needs = Link::needs(source, &self.spawner, settings, deadlines).await?;
         let secrets = self.secrets_of(provider).await?;
         let link = {
             let _alone = self.turn_to_show_a_pin(provider).await;
             let refused = self.refused_subjects(provider)?;
             let request = OpenRequest {
-                settings: provider.config.settings.clone(),
+                settings: settings.clone(),
+                needs,
                 secrets,
                 known: known.as_ref().map(|instance| instance.identity.clone()),
                 refused: refused.iter().map(|(subject, _)| subject.clone()).collect(),
             };
-            let (source, deadlines) = (&provider.config.source, provider.config.deadlines);
             match Link::open(source, &self.spawner, request, deadlines).await {
                 Ok(link) => link,
                 Err(OpenFailure::Withheld(subject)) => {
@@ -263,11 +267,15 @@ pub(crate) fn settled(key: &Key, number: u32) -> Key {
 
 impl OpenError {
     /// What is wrong, and what to do.
-    pub(super) fn reason(&self, isolation: Isolation) -> String {
-        match advice(self, isolation) {
+    pub(super) fn reason(&self, source: &PluginSource) -> String {
+        let mut reason = match advice(self, source.isolation) {
             Some(advice) => format!("{self}; {advice}"),
             None => self.to_string(),
+        };
+        if source.is_confined() && may_be_of_the_sandbox(self) {
+            reason += "; where it lacks a file or a socket, state that in [provider.sandbox]";
         }
+        reason
     }
 
     /// How the instance is to be shown after this, for this reason, and whether its device or

@@ -90,7 +90,7 @@ impl Router {
 
     fn note_late(&self, provider: &Provider, limit: Duration) {
         let error = OpenError::Call(CallError::Timeout(limit));
-        let reason = error.reason(provider.config.source.isolation);
+        let reason = error.reason(&provider.config.source);
         tracing::warn!(provider = %provider.name(), %reason, "provider is not open");
         provider.set_late(reason, self.clock.now_text());
     }
@@ -110,7 +110,7 @@ impl Router {
             }
             Err(error) => {
                 let known = self.registry.instance(provider.name()).is_some();
-                let reason = error.reason(provider.config.source.isolation);
+                let reason = error.reason(&provider.config.source);
                 tracing::warn!(provider = %provider.name(), %reason, "provider is not open");
                 let (availability, gone) = error.availability(known, reason);
                 provider.set_closed(availability, gone, now);

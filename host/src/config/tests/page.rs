@@ -8,6 +8,8 @@ use daemon::config::{
     RATE_MAX, SOCKET_MODE,
 };
 
+use crate::plugin::Confinement;
+
 use super::*;
 
 fn page() -> String {
@@ -80,6 +82,8 @@ fn page_has_each_key_of_the_reader_and_no_other() {
         ("## `[selection]`", with("[selection]", "x = 1")),
         ("## `[audit]`", with("[audit]", "x = 1")),
         ("## `[limits]`", with("[limits]", "x = 1")),
+        ("## `[sandbox]`", with("[sandbox]", "x = 1")),
+        ("### `[provider.sandbox]`", with("[provider.sandbox]", "x = 1")),
     ] {
         assert_eq!(rows(heading), known(&file), "{heading}");
     }
@@ -136,6 +140,12 @@ fn defaults_of_the_page_are_the_constants() {
     check_default("## `[limits]`", "drain_timeout", &written(drain));
     check_default("## `[audit]`", "rotate_bytes", &audit::ROTATE_BYTES.to_string());
     check_default("## `[[provider]]`", "isolation", "\"process\"");
+    check_default("## `[sandbox]`", "level", "\"full\"");
+    let sandbox = "### `[provider.sandbox]`";
+    let Confinement { memory_bytes, files, .. } = Confinement::default();
+    check_default(sandbox, "level", "\"full\"");
+    check_default(sandbox, "memory_mib", &(memory_bytes >> 20).to_string());
+    check_default(sandbox, "files", &files.to_string());
 }
 
 #[test]

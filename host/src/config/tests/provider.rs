@@ -1,5 +1,9 @@
 //! `[[provider]]` and its tables.
 
+use daemon::sandbox::Demand;
+
+use crate::plugin::{Confinement, Connection};
+
 use super::*;
 
 const AT: &str = "[[provider]] #1 (\"soft\")";
@@ -294,5 +298,74 @@ fn faults_of_several_providers_are_listed_by_number() {
             "[[provider]] #3 name: is missing",
             "[[provider]] #3 isolation: is a whole number",
         ],
+    );
+}
+
+/// What a table of the sandbox gives.
+#[track_caller]
+fn confinement(lines: &str) -> Confinement {
+    parse(&with("[provider.sandbox]", lines)).providers.remove(0).source.confinement
+}
+
+#[test]
+fn sandbox_without_keys_is_the_default() {
+    assert_eq!(confinement(""), Confinement::default());
+    assert_eq!(Confinement::default().level, Demand::Full);
+}
+
+#[test]
+fn sandbox_has_what_is_given() {
+    let given = confinement(
+        "level = \"required\"\nread = [\"/a\"]\nwrite = [\"/b\", \"/c\"]\ndevices = [\"/dev/x\"]\n\
+         connect = [\"tcp:9004\", \"unix:/run/s\", \"unix:@n\"]\nnetwork = true\nprograms = true\n\
+         memory_mib = 32\nfiles = 65536",
+    );
+    let expected = Confinement {
+        level: Demand::Required,
+        read: vec!["/a".into()],
+        write: vec!["/b".into(), "/c".into()],
+        devices: vec!["/dev/x".into()],
+        connect: vec![
+            Connection::Tcp(9004),
+            Connection::Unix("/run/s".into()),
+            Connection::Unix("@n".into()),
+        ],
+        network: true,
+        programs: true,
+        memory_bytes: 32 << 20,
+        files: 65_536,
+    };
+    assert_eq!(given, expected);
+}
+
+#[test]
+fn sandbox_of_another_form_is_a_fault() {
+    for (line, fault) in [
+        ("level = \"most\"", "sandbox.level: "),
+        ("read = [\"a\"]", "sandbox.read: "),
+        ("write = \"/a\"", "sandbox.write: "),
+        ("connect = [\"udp:53\"]", "sandbox.connect: \"udp:53\" is no socket; write"),
+        ("connect = [\"tcp:0\"]", "sandbox.connect: \"tcp:0\" is no socket; write"),
+        ("connect = [\"tcp:65536\"]", "sandbox.connect: \"tcp:65536\" is no socket; write"),
+        ("connect = [\"unix:s\"]", "sandbox.connect: \"unix:s\" is no socket; write"),
+        ("network = \"yes\"", "sandbox.network: "),
+        ("memory_mib = 31", "sandbox.memory_mib: "),
+        ("memory_mib = 65537", "sandbox.memory_mib: "),
+        ("files = 31", "sandbox.files: "),
+        ("files = 65537", "sandbox.files: "),
+        ("execute = true", "sandbox.execute: "),
+    ] {
+        check_one("[provider.sandbox]", line, fault);
+    }
+    assert_eq!(confinement("memory_mib = 65536").memory_bytes, 64 << 30);
+    assert_eq!(confinement("files = 32").files, 32);
+}
+
+#[test]
+fn sandbox_in_process_is_a_fault() {
+    let lines = "isolation = \"in-process\"\n[provider.sandbox]\nlevel = \"off\"";
+    check(
+        &format!("{SHORTEST}{lines}\n"),
+        &[&format!("{AT} sandbox: is given, and an in-process plugin is not confined")],
     );
 }

@@ -37,6 +37,8 @@ fn other_section_waits_for_a_restart() {
     check_waiting(&SHORTEST.replace("/var/log", "/srv"), &["[audit]"]);
     check_waiting(&with("[audit]", "keep = 7"), &["[audit]"]);
     check_waiting(&with("[limits]", "in_flight = 7"), &["[limits]"]);
+    check_waiting(&with("[sandbox]", "level = \"off\""), &["[sandbox]"]);
+    check_waiting(&with("[provider.sandbox]", "files = 64"), &["[[provider]]"]);
     check_waiting(&with("[limits]", "body_timeout = \"7s\""), &["[limits]"]);
     check_waiting(&with("[selection]", "floor = \"software\""), &["[selection]"]);
     check_waiting(&with("[selection]", "fallback_after = \"1s\""), &["[selection]"]);

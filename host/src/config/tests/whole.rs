@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use daemon::rules::{RawPrincipal, RawRule};
 
+use crate::plugin::Confinement;
+
 use super::*;
 
 /// The example of the project's design, with the sections that it leaves out.
@@ -85,6 +87,9 @@ write_timeout = "4s"
 head_timeout = "1s"
 body_timeout = "2s"
 drain_timeout = "3s"
+
+[sandbox]
+level = "required"
 "#;
 
 const DEADLINES: Deadlines = Deadlines {
@@ -139,6 +144,7 @@ fn example() -> Config {
             sha256: Some(std::array::from_fn(|index| u8::try_from(index).unwrap())),
             isolation: Isolation::Process,
             environment: vec![("SOFTHSM2_CONF".into(), "/etc/sealhost/softhsm2.conf".into())],
+            confinement: Confinement::default(),
         },
         protection: Some(Protection::Emulated),
         settings: Settings::new([
@@ -197,6 +203,7 @@ fn example() -> Config {
             write: Duration::from_secs(4),
             drain: Duration::from_secs(3),
         },
+        sandbox: Demand::Required,
     }
 }
 
@@ -240,6 +247,7 @@ fn shortest_file_has_every_default() {
         audit: audit::Settings::at("/var/log/sealhost.log"),
         limits: Limits::default(),
         timeouts: Timeouts::default(),
+        sandbox: Demand::Full,
     };
     check_parsed(SHORTEST, &expected);
 }

@@ -74,14 +74,6 @@ struct InfoMessage {
     concurrency: u32,
 }
 
-/// What a worker is asked first, and what it is left for it.
-pub(in super::super) enum Question<'a> {
-    /// What its provider needs; it gets no secrets for that.
-    Needs { sandbox: &'a Sandbox },
-    /// To open its device; unconfined but for its limits where there is no sandbox.
-    Open { sandbox: Option<&'a Sandbox>, limits: Limits },
-}
-
 /// Everything that a worker needs to answer.
 pub(in super::super) struct Asked {
     pub(in super::super) plugin: std::path::PathBuf,
@@ -102,26 +94,42 @@ pub(in super::super) struct ToOpen {
     pub(in super::super) refused: Vec<AuthSubject>,
 }
 
+/// Asks what a provider needs; there are no secrets in it.
 pub(in super::super) fn encode_question(
     source: &PluginSource,
-    request: &OpenRequest,
-    question: &Question<'_>,
+    settings: &Settings,
+    sandbox: &Sandbox,
     parent: i32,
 ) -> Decoded<Vec<u8>> {
-    let OpenRequest { settings, secrets, known, refused } = request;
-    let secrets = secrets.iter().map(|(key, value)| (key.into(), value.expose().into()));
-    let (sandbox, limits, open) = match *question {
-        Question::Needs { sandbox } => (Some(sandbox), sandbox.limits, None),
-        Question::Open { sandbox, limits } => {
-            let open = OpenMessage {
-                secrets: secrets.collect(),
-                known: known.as_ref().map(|identity| identity.0.clone()),
-                refused: refused.iter().map(|subject| subject.0.clone()).collect(),
-            };
-            (sandbox, limits, Some(open))
-        }
+    encode(&question(source, settings, Some(sandbox), sandbox.limits, parent)?)
+}
+
+/// Has a device opened; in a worker with nothing but limits where there is no sandbox.
+pub(in super::super) fn encode_open(
+    source: &PluginSource,
+    request: &OpenRequest,
+    sandbox: Option<&Sandbox>,
+    limits: Limits,
+    parent: i32,
+) -> Decoded<Vec<u8>> {
+    let OpenRequest { settings, needs: _, secrets, known, refused } = request;
+    let open = OpenMessage {
+        secrets: secrets.iter().map(|(key, value)| (key.into(), value.expose().into())).collect(),
+        known: known.as_ref().map(|identity| identity.0.clone()),
+        refused: refused.iter().map(|subject| subject.0.clone()).collect(),
     };
-    encode(&QuestionMessage {
+    let question = question(source, settings, sandbox, limits, parent)?;
+    encode(&QuestionMessage { open: Some(open), ..question })
+}
+
+fn question(
+    source: &PluginSource,
+    settings: &Settings,
+    sandbox: Option<&Sandbox>,
+    limits: Limits,
+    parent: i32,
+) -> Decoded<QuestionMessage> {
+    Ok(QuestionMessage {
         plugin: source.path.to_str().ok_or(Malformed)?.to_owned(),
         sha256: source.sha256,
         parent,
@@ -129,7 +137,7 @@ pub(in super::super) fn encode_question(
         sandbox: sandbox.cloned(),
         required: source.confinement.level == Demand::Required,
         limits,
-        open,
+        open: None,
     })
 }
 
@@ -201,12 +209,17 @@ pub(in super::super) fn encode_needs(needs: &Result<Needs, OpenFailure>) -> Deco
     encode(&needs.as_ref().map(ToString::to_string).map_err(failure_to_message))
 }
 
-pub(in super::super) fn decode_needs(packet: &[u8]) -> Decoded<Result<Needs, OpenFailure>> {
+pub(in super::super) fn decode_needs(packet: &[u8]) -> Decoded<Result<Needs, CallError>> {
     let answered: Result<String, FailureMessage> = decode(packet)?;
-    Ok(match answered {
-        Ok(text) => Ok(Needs::parse(&text).map_err(|_invalid| Malformed)?),
-        Err(failure) => Err(failure_from_message(failure)?),
-    })
+    let failure = match answered {
+        Ok(text) => return Needs::parse(&text).map(Ok).map_err(|_invalid| Malformed),
+        Err(failure) => failure_from_message(failure)?,
+    };
+    match failure {
+        OpenFailure::Failed { error, .. } => Ok(Err(error)),
+        // It was not to show anything to anything.
+        OpenFailure::Withheld(_) => Err(Malformed),
+    }
 }
 
 fn failure_to_message(failure: &OpenFailure) -> FailureMessage {
