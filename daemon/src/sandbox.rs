@@ -233,3 +233,47 @@ fn drop_capabilities() -> Result<(), SandboxError> {
     rustix::thread::set_capabilities(None, sets)
         .map_err(|error| SandboxError::new("capabilities", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Reached = Reached {
+        filesystem: Level::Full,
+        network: Level::Full,
+        syscalls: Level::Full,
+        memory_bytes: None,
+        files: None,
+    };
+
+    #[track_caller]
+    fn check(reached: Reached, missing: &[&str]) {
+        let sandbox = Sandbox { paths: Some(Paths::base()), ..Sandbox::default() };
+        assert_eq!(sandbox.missing(&reached), missing);
+    }
+
+    #[test]
+    fn what_is_not_reached_is_missing() {
+        check(ALL, &[]);
+        check(Reached { filesystem: Level::Partial, ..ALL }, &["filesystem"]);
+        check(Reached { network: Level::None, ..ALL }, &["network"]);
+        check(Reached { syscalls: Level::Partial, ..ALL }, &["syscalls"]);
+        check(Reached::NOTHING, &["filesystem", "network", "syscalls"]);
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_missing() {
+        let sandbox = Sandbox { network: Network::Any, ..Sandbox::default() };
+        let reached = Reached { syscalls: Level::Full, ..Reached::NOTHING };
+        assert_eq!(sandbox.missing(&reached), [""; 0]);
+    }
+
+    #[test]
+    fn base_holds_no_secret_and_no_other_process() {
+        for path in BASE_READ {
+            let forbidden =
+                ["/", "/etc", "/proc", "/dev", "/sys", "/tmp", "/home", "/root", "/var"];
+            assert!(!forbidden.contains(path), "{path}");
+        }
+    }
+}

@@ -85,3 +85,14 @@ fn kill_in_the_middle_of_changes_leaves_each_done_or_not() {
         let _intact = signer.verified_audit();
     }
 }
+
+#[test]
+fn signer_is_confined_wholly() {
+    let signer = Signer::start_soft();
+    let level = "the daemon is confined reached=filesystem full, network full, syscalls full";
+    assert!(signer.log().contains(level), "{}", signer.log());
+    let status = fs::read_to_string(format!("/proc/{}/status", signer.pid())).unwrap();
+    for line in ["Seccomp:\t2", "NoNewPrivs:\t1"] {
+        assert!(status.lines().any(|it| it == line), "{status}");
+    }
+}
