@@ -174,7 +174,14 @@ impl Left {
 
 /// Whether a path leads to one of the host's own files, or into or above one of its directories.
 fn covers(path: &Path, own: &[PathBuf]) -> bool {
-    own.iter().any(|own| own.starts_with(path) || path.starts_with(own))
+    own.iter().any(|own| own.starts_with(path) || path.starts_with(own) || is_older(path, own))
+}
+
+/// Whether it is an older file of a log, which has the log's name with more behind it.
+fn is_older(path: &Path, log: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.as_encoded_bytes().to_vec());
+    let (Some(name), Some(log_name)) = (name(path), name(log)) else { return false };
+    path.parent() == log.parent() && log.is_file() && name.starts_with(&log_name)
 }
 
 #[cfg(test)]
@@ -244,6 +251,11 @@ mod tests {
             let sandbox = of(&format!("write {path}\n"), |_| {});
             assert!(sandbox.paths.unwrap().write.is_empty(), "{path}");
         }
+        // Older files of a log, and not of a directory.
+        let (log, dir) = ("/etc/passwd", "/etc/ssl");
+        let own = [PathBuf::from(log), PathBuf::from(dir)];
+        assert!(covers(Path::new("/etc/passwd.1"), &own));
+        assert!(!covers(Path::new("/etc/ssl2"), &own) && !covers(Path::new("/x/passwd.1"), &own));
         assert_eq!(of("write /usr/share/man\n", |_| {}).paths.unwrap().write.len(), 1);
     }
 
