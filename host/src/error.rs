@@ -59,6 +59,9 @@ pub enum Failure {
     /// Route: the provider is not there now.
     #[error("{0}")]
     Unavailable(String),
+    /// Route: the provider is known not to serve now, so it was not asked.
+    #[error(transparent)]
+    NotServing(#[from] NotServing),
     /// Provider: the call failed.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -89,6 +92,18 @@ pub enum Failure {
     /// What cannot happen.
     #[error("{0}; this is a fault of sealhost, please report it")]
     Bug(&'static str),
+}
+
+/// Why a provider was not asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct NotServing {
+    /// One sentence, for the client too.
+    pub reason: String,
+    /// Whether its device or worker is gone.
+    pub gone: bool,
+    /// How long until the host asks it again, where that is known.
+    pub next_probe: Option<Duration>,
 }
 
 impl<F: Into<Failure>> From<F> for HostError {
@@ -135,7 +150,9 @@ impl HostError {
             Failure::Conflict(_) => Code::Conflict,
             Failure::WrongUsage { .. } => Code::WrongUsage,
             Failure::NoProvider(_) => Code::Unsupported,
-            Failure::Unavailable(_) | Failure::Stopping => Code::Unavailable,
+            Failure::Unavailable(_) | Failure::NotServing(_) | Failure::Stopping => {
+                Code::Unavailable
+            }
             Failure::Call(error) => code_of_call(error),
             Failure::Integrity(_) | Failure::LostCounter(_) => Code::Integrity,
             Failure::Registry(error) => code_of_registry(error),
@@ -158,6 +175,7 @@ impl HostError {
             | Failure::WrongUsage { .. }
             | Failure::NoProvider(_)
             | Failure::Unavailable(_)
+            | Failure::NotServing(_)
             | Failure::Integrity(_)
             | Failure::Stopping => self.failure.to_string(),
             Failure::Call(_) => sentence_of_call(code).to_owned(),
@@ -187,7 +205,9 @@ impl HostError {
     /// When it makes sense to try again, where that is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        Manner::of(self.code()).retry_after
+        let usual = Manner::of(self.code()).retry_after;
+        let Failure::NotServing(not_serving) = &self.failure else { return usual };
+        usual.max(not_serving.next_probe)
     }
 
     /// The key of the configuration that sets the limit which was reached, where one was.
@@ -211,7 +231,8 @@ impl HostError {
     /// Whether it says that the device or its worker is gone.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        matches!(&self.failure, Failure::Call(error) if error.is_gone())
+        let called = matches!(&self.failure, Failure::Call(error) if error.is_gone());
+        called || matches!(&self.failure, Failure::NotServing(not_serving) if not_serving.gone)
     }
 }
 

@@ -2,6 +2,7 @@
 //! and where a new version goes.
 
 mod advice;
+mod breaker;
 mod counter;
 mod opening;
 mod provider;

@@ -80,6 +80,8 @@ pub struct ProviderStatus {
     pub state: ProviderState,
     /// Since when it is in this state: RFC 3339, UTC.
     pub since: String,
+    /// Whether calls go to it, or fail at once.
+    pub breaker: BreakerStatus,
     /// Why it is not open, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -131,6 +133,71 @@ impl ProviderState {
             Self::Absent => "absent",
             Self::Down => "down",
             Self::Opening => "opening",
+        }
+    }
+}
+
+/// Whether calls go to a provider's device, or fail at once until the host has asked after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerStatus {
+    /// The state.
+    pub state: BreakerState,
+    /// What opened it; absent while it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<BreakerCause>,
+    /// Milliseconds until the host asks the device again, while open; absent where it never will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_probe_ms: Option<u64>,
+}
+
+/// State of a circuit breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BreakerState {
+    /// Calls go to the device.
+    Closed,
+    /// Calls fail at once.
+    Open,
+    /// Calls fail at once, and the host is asking the device.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
+}
+
+/// What opened a circuit breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BreakerCause {
+    /// The first try at opening the provider has not ended.
+    Untried,
+    /// The device, or the worker in front of it, is not there.
+    Gone,
+    /// It did not answer in time.
+    Silent,
+    /// It failed too many calls in a row, or its self test.
+    Failing,
+    /// It answers and does not serve: another device, a refused PIN, a setting, lockout, no room.
+    Refusing,
+}
+
+impl BreakerCause {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Untried => "untried",
+            Self::Gone => "gone",
+            Self::Silent => "silent",
+            Self::Failing => "failing",
+            Self::Refusing => "refusing",
         }
     }
 }
