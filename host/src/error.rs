@@ -65,6 +65,14 @@ pub enum Failure {
     /// Provider: the call failed.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// Provider: its device is in lockout.
+    #[error("{error}")]
+    LockedOut {
+        /// What it said.
+        error: CallError,
+        /// At most how long that lasts, where the device told when it was last asked.
+        recovery: Option<Duration>,
+    },
     /// Envelope: it does not open.
     #[error(transparent)]
     Integrity(#[from] Integrity),
@@ -154,6 +162,7 @@ impl HostError {
                 Code::Unavailable
             }
             Failure::Call(error) => code_of_call(error),
+            Failure::LockedOut { .. } => Code::LockedOut,
             Failure::Integrity(_) | Failure::LostCounter(_) => Code::Integrity,
             Failure::Registry(error) => code_of_registry(error),
             Failure::Audit(_) | Failure::OutcomeUnrecorded { .. } | Failure::Bug(_) => {
@@ -179,6 +188,11 @@ impl HostError {
             | Failure::Integrity(_)
             | Failure::Stopping => self.failure.to_string(),
             Failure::Call(_) => sentence_of_call(code).to_owned(),
+            Failure::LockedOut { recovery: Some(recovery), .. } => {
+                let sentence = sentence_of_call(code);
+                format!("{sentence}, which is over after at most {} s", recovery.as_secs())
+            }
+            Failure::LockedOut { recovery: None, .. } => sentence_of_call(code).to_owned(),
             Failure::LostCounter(_) => {
                 "the device has lost the counter, or has another in its place".into()
             }
@@ -206,6 +220,9 @@ impl HostError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let usual = Manner::of(self.code()).retry_after;
+        if let Failure::LockedOut { recovery, .. } = &self.failure {
+            return recovery.or(usual);
+        }
         let Failure::NotServing(not_serving) = &self.failure else { return usual };
         usual.max(not_serving.next_probe)
     }
@@ -328,7 +345,10 @@ fn sentence_of_call(code: Code) -> &'static str {
         Code::Conflict => "the device already has such a key",
         Code::StateMismatch => "the machine is not in the state that the key is bound to",
         Code::Integrity => "the sealed value, context and key do not belong together",
-        Code::WrongDevice => "the key belongs to another device",
+        Code::WrongDevice => {
+            "the key belongs to another device than the one that is there, which was replaced, or \
+             cleared; GET /v1/providers says what to do"
+        }
         Code::Busy => "the provider has too much to do",
         Code::LockedOut => "the device is in lockout",
         Code::Unavailable => "the provider does not answer now",

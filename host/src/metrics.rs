@@ -8,7 +8,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use wire::api::{BreakerState, ProviderState};
+use wire::api::{BreakerState, LockoutStatus, ProviderState};
 use wire::code::Code;
 
 use crate::router::Router;
@@ -23,6 +23,15 @@ pub(crate) struct Metrics {
     fallback_active: Family<ProviderLabels, Gauge>,
     breaker_state: Family<ProviderLabels, Gauge>,
     breaker_openings: Family<ProviderLabels, Counter>,
+    lockout: Lockout,
+}
+
+/// What devices say of failed authorizations.
+#[derive(Debug, Default)]
+struct Lockout {
+    failures: Family<ProviderLabels, Gauge>,
+    max: Family<ProviderLabels, Gauge>,
+    locked: Family<ProviderLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -38,6 +47,7 @@ impl Metrics {
         let fallback_active = Family::default();
         let breaker_state = Family::default();
         let breaker_openings = Family::default();
+        let lockout = Lockout::default();
         let requests = metrics::Metrics::new("sealhost")
             .with(
                 "fallback_versions",
@@ -68,6 +78,21 @@ impl Metrics {
                 "breaker_openings",
                 "How often a provider's breaker opened",
                 breaker_openings.clone(),
+            )
+            .with(
+                "lockout_failures",
+                "Failed authorizations that a provider's device remembers",
+                lockout.failures.clone(),
+            )
+            .with(
+                "lockout_failures_max",
+                "Failed authorizations that lock a provider's device",
+                lockout.max.clone(),
+            )
+            .with(
+                "lockout_locked",
+                "Whether a provider's device refuses every authorization",
+                lockout.locked.clone(),
             );
         Self {
             requests,
@@ -77,6 +102,7 @@ impl Metrics {
             fallback_active,
             breaker_state,
             breaker_openings,
+            lockout,
         }
     }
 
@@ -115,6 +141,9 @@ impl Metrics {
                 BreakerState::HalfOpen => 1,
                 BreakerState::Open => 2,
             });
+            if let Some(lockout) = status.lockout {
+                self.lockout.set(&labels, lockout);
+            }
             let provider = router.provider(&status.name);
             let trips = provider.as_ref().map_or(0, |provider| provider.trips());
             let counter = self.breaker_openings.get_or_create(&labels);
@@ -124,5 +153,17 @@ impl Metrics {
             self.provider_waiting.get_or_create(&labels).set(waiting);
         }
         self.requests.text()
+    }
+}
+
+impl Lockout {
+    fn set(&self, labels: &ProviderLabels, status: LockoutStatus) {
+        let known = [(&self.failures, status.failures), (&self.max, status.max)];
+        for (family, value) in known {
+            if let Some(value) = value {
+                family.get_or_create(labels).set(value.into());
+            }
+        }
+        self.locked.get_or_create(labels).set(status.locked.into());
     }
 }

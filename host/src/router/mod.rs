@@ -3,6 +3,7 @@
 
 mod advice;
 mod breaker;
+mod condition;
 mod counter;
 mod opening;
 mod provider;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use provider_core::{ErrorKind, Info, ProviderError};
+use provider_core::{Condition, ErrorKind, Info, ProviderError};
 use tokio::sync::{Notify, watch};
 use wire::api::{BreakerCause, Protection, ProviderState, ProviderStatus};
 use wire::name::ProviderName;
@@ -26,6 +26,8 @@ pub struct Provider {
     /// Told when the device of an open link is bad, another one, or refuses us, so that somebody
     /// asks after it.
     pub(super) doubt: Notify,
+    /// Told when the device refused an authorization, so that somebody asks how near a lockout is.
+    pub(super) refused: Notify,
     /// Told when an operator wants another try now.
     pub(super) retry: Notify,
     /// Whether an operator wants its PIN tried though it was refused before; until it was.
@@ -42,6 +44,8 @@ struct State {
     since: String,
     /// What its last opening said.
     info: Option<Info>,
+    /// What its device last said of failed authorizations.
+    condition: Option<Condition>,
 }
 
 /// Whether an instance can be used.
@@ -62,12 +66,13 @@ pub(super) enum Availability {
 impl Provider {
     pub(super) fn new(config: ProviderConfig, now: String) -> Self {
         let (availability, breaker) = (Availability::Opening, Breaker::untried(Instant::now()));
-        let state = State { availability, breaker, since: now, info: None };
+        let state = State { availability, breaker, since: now, info: None, condition: None };
         Self {
             config,
             state: RwLock::new(state),
             trips: AtomicU64::new(0),
             doubt: Notify::new(),
+            refused: Notify::new(),
             retry: Notify::new(),
             may_try_again: AtomicBool::new(false),
             tries: watch::Sender::new(0),
@@ -98,11 +103,22 @@ impl Provider {
         match &outcome {
             Ok(_) if shows_life => self.note(Sign::Works),
             Ok(_) => {}
-            Err(error) => self.note(sign_of(error)),
+            Err(error) => {
+                self.note(sign_of(error));
+                if error.is_refused() || error.is_locked_out() {
+                    self.refused.notify_one();
+                }
+            }
         }
         outcome.map_err(|error| {
             tracing::warn!(provider = %self.name(), %error, "provider call failed");
-            HostError::from(Failure::Call(error)).at(self.name())
+            let failure = if error.is_locked_out() {
+                let recovery = self.read().condition.as_ref().and_then(|it| it.recovery);
+                Failure::LockedOut { error, recovery }
+            } else {
+                Failure::Call(error)
+            };
+            HostError::from(failure).at(self.name())
         })
     }
 
@@ -210,6 +226,8 @@ impl Provider {
                 ));
             }
         }
+        let condition = state.condition.as_ref();
+        notes.extend(condition.map(|it| it.notes.clone()).filter(|notes| !notes.is_empty()));
         let known = info.map(|info| convert::protection(info.protection));
         ProviderStatus {
             name: self.name().clone(),
@@ -227,6 +245,7 @@ impl Provider {
             notes,
             sandbox,
             fallback_active: false,
+            lockout: condition.map(convert::lockout),
         }
     }
 
@@ -236,8 +255,11 @@ impl Provider {
 
     pub(super) fn set_open(&self, link: Arc<Link>, now: String) {
         let info = Some(link.info().clone());
-        let breaker = Breaker::Closed { failures: 0 };
-        *self.write() = State { availability: Availability::Open(link), breaker, since: now, info };
+        let mut state = self.write();
+        state.availability = Availability::Open(link);
+        state.breaker.close();
+        state.since = now;
+        state.info = info;
     }
 
     /// Notes that it is not open, and why calls fail until it is.
@@ -298,7 +320,7 @@ impl Provider {
     }
 
     /// Notes what a caller's call to the open link tells about its device.
-    fn note(&self, sign: Sign) {
+    pub(super) fn note(&self, sign: Sign) {
         match sign {
             Sign::Nothing => return,
             Sign::Works if self.read().breaker == (Breaker::Closed { failures: 0 }) => return,
@@ -310,6 +332,24 @@ impl Provider {
         }
         if opened || sign == Sign::Doubt {
             self.doubt.notify_one();
+        }
+    }
+
+    /// Notes what the device says of failed authorizations, and says so once when it changed.
+    pub(super) fn set_condition(&self, condition: Option<Condition>) {
+        let now = condition.as_ref().map(convert::lockout);
+        let before = std::mem::replace(&mut self.write().condition, condition);
+        let before = before.as_ref().map(convert::lockout);
+        if before == now {
+            return;
+        }
+        let provider = self.name();
+        match (now, before) {
+            (Some(now), _) if now.is_near() => tracing::warn!(%provider, "{now}"),
+            (Some(now), Some(before)) if before.is_near() => {
+                tracing::info!(%provider, "no longer near: {now}");
+            }
+            (Some(_) | None, _) => {}
         }
     }
 

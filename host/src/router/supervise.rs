@@ -8,6 +8,7 @@ use tokio::time::timeout_at;
 use wire::api::BreakerCause;
 
 use super::breaker::{Sign, sign_of};
+use super::condition;
 use super::opening::{OpenError, RecoveryLog};
 use super::provider::{Availability, Provider};
 use super::{Backoff, Router, is_fatal};
@@ -108,6 +109,7 @@ impl Router {
         let now = self.clock.now_text();
         match &opened {
             Ok(link) => {
+                condition::ask(provider, link).await;
                 tracing::info!(provider = %provider.name(), info = ?link.info(), "provider is open");
                 provider.set_open(Arc::clone(link), now);
             }
@@ -163,6 +165,7 @@ impl Router {
     /// a self test passes and completes what was cut short, so that the way back does not depend
     /// on anybody's request.
     async fn watch(&self, provider: &Provider, link: &Link, log: &dyn RecoveryLog) -> Lost {
+        let isolation = provider.config.source.isolation;
         let ask = async {
             loop {
                 provider.doubt.notified().await;
@@ -172,11 +175,14 @@ impl Router {
                     let asked = self.ask_after(provider, link, log).await;
                     provider.tries.send_modify(|tries| *tries += 1);
                     match asked {
-                        Err(error) if error.is_wrong_device() => {
-                            return Availability::Replaced(error.to_string());
-                        }
-                        Err(error) if error.is_refused() => {
-                            return Availability::Down(error.to_string());
+                        Err(error) if error.is_wrong_device() || error.is_refused() => {
+                            let replaced = error.is_wrong_device();
+                            let reason = OpenError::Call(error).reason(isolation);
+                            return if replaced {
+                                Availability::Replaced(reason)
+                            } else {
+                                Availability::Down(reason)
+                            };
                         }
                         Ok(()) | Err(_) if provider.is_working() => break,
                         Ok(()) | Err(_) => {}
@@ -185,9 +191,13 @@ impl Router {
                 }
             }
         };
+        let forever = async {
+            condition::watch(provider, link).await;
+            std::future::pending().await
+        };
         tokio::select! {
             death = link.died() => {
-                let again = match provider.config.source.isolation {
+                let again = match isolation {
                     Isolation::Process => "; see the host's log; it is started again by itself",
                     Isolation::InProcess => "",
                 };
@@ -199,6 +209,7 @@ impl Router {
             availability = ask => {
                 Lost { availability, cause: BreakerCause::Refusing, in_doubt: false }
             }
+            never = forever => never,
         }
     }
 

@@ -1,7 +1,7 @@
 //! `status`, and how providers are shown.
 
 use sealhost_client::Call;
-use wire::api::{BreakerState, BreakerStatus, Confined, ProviderStatus, Status};
+use wire::api::{BreakerState, BreakerStatus, Confined, LockoutStatus, ProviderStatus, Status};
 
 use super::Session;
 use crate::exit::{Exit, Failure};
@@ -55,6 +55,9 @@ pub(super) fn providers(providers: &[ProviderStatus]) -> String {
         }
         if let Some(calls) = breaker(&provider.breaker) {
             say(&calls);
+        }
+        if let Some(lockout) = provider.lockout.filter(LockoutStatus::is_near) {
+            say(&format!("warning: {lockout}"));
         }
         if provider.fallback_active {
             say("new seals go to another provider now; rewrap them when this one is back");
@@ -127,6 +130,7 @@ PROVIDER  STATE  BREAKER  KIND    PROTECTION  DEVICE    SANDBOX  CAN            
 tpm       open   closed   tpm     hardware    IFX 7.85  full     seal,mac,import-mac,sign,state-binding,counter  2026-01-02T03:04:05Z
 hsm       down   open     pkcs11  -           -         -        -                                               2026-01-02T08:00:00Z
 
+tpm: warning: lockout: 17 failed authorizations of 32; one is forgotten in 7200 s
 hsm: the token is gone; plug it in, or look at the log of the worker
 hsm: calls fail at once (gone); the device is asked again in 800 ms
 hsm: new seals go to another provider now; rewrap them when this one is back

@@ -7,6 +7,7 @@
     reason = "integration tests, and what they share"
 )]
 
+mod cleared;
 mod lockout;
 mod pins;
 mod roots;

@@ -65,6 +65,91 @@ fn twenty_keys_of_a_tpm_survive_its_restarts() {
 }
 
 #[test]
+fn tpm_whose_power_was_cycled_serves_the_next_request() {
+    let swtpm = Swtpm::start().unwrap();
+    let host = Setup::default().with_tpm(&swtpm).start();
+    host.create("a", "seal", "tpm");
+    host.create("m", "mac", "tpm");
+    let (sealed, before) = (host.seal("a", "x"), mac(&host, "m").text("mac"));
+    for _ in 0..5 {
+        swtpm.power_cycle().unwrap();
+        // It is not even started; whoever comes first starts it.
+        let begun = Instant::now();
+        assert_eq!(host.unseal("a", &sealed).status, 200);
+        println!("good answer {:?} after the power was cycled", begun.elapsed());
+        swtpm.power_cycle().unwrap();
+        assert_eq!(mac(&host, "m").text("mac"), before);
+    }
+    assert_eq!(host.provider("tpm")["breaker"]["state"], "closed");
+}
+
+#[test]
+fn tpm_that_was_stalled_past_the_deadline_serves_again_when_it_goes_on() {
+    let mut swtpm = Swtpm::start().unwrap();
+    let tpm = format!(
+        "name = \"tpm\"\nplugin = \"provider_tpm\"\n[provider.settings]\ntcti = \"{}\"\n\
+         [provider.deadlines]\nmac = \"500ms\"\nopen = \"1s\"\n",
+        swtpm.tcti()
+    );
+    let host = Setup::default().with_provider(&tpm).start();
+    host.create("a", "mac", "tpm");
+    let before = mac(&host, "a").text("mac");
+    for _ in 0..3 {
+        swtpm.suspend().unwrap();
+        mac(&host, "a").problem(504, "timeout");
+        host.wait_until("it is known to be silent", |host| {
+            let breaker = host.provider("tpm")["breaker"].clone();
+            breaker["cause"] == "silent" && breaker["state"] == "open"
+        });
+        let begun = Instant::now();
+        mac(&host, "a").problem(503, "unavailable");
+        assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
+        swtpm.resume().unwrap();
+        let back = Instant::now();
+        host.wait_until("the TPM is back", |host| mac(host, "a").status == 200);
+        println!("good answer {:?} after the stall", back.elapsed());
+        assert!(back.elapsed() < Duration::from_secs(6), "{:?}", back.elapsed());
+        assert_eq!(mac(&host, "a").text("mac"), before);
+    }
+}
+
+#[test]
+fn unclean_stops_leave_no_failed_authorizations_and_lose_no_key() {
+    let mut swtpm = Swtpm::start().unwrap();
+    let host = Setup::default().with_tpm(&swtpm).start();
+    host.create("m", "mac", "tpm");
+    host.create("s", "seal", "tpm");
+    host.create("g", "sign", "tpm");
+    host.post("/v1/keys/b", json!({"usage": "mac", "pcrs": {"sha256": [7]}})).done();
+    let before = ["m", "b"].map(|key| mac(&host, key).text("mac"));
+    let sealed = host.seal("s", "x");
+    let mut slowest = Duration::ZERO;
+    // Three such stops lock an emulator with keys that are not noDA.
+    for _ in 0..10 {
+        assert_eq!(["m", "b"].map(|key| mac(&host, key).text("mac")), before);
+        assert_eq!(host.unseal("s", &sealed).status, 200);
+        host.post("/v1/keys/g/sign", json!({"digest": tests::b64([1; 32])})).done();
+        swtpm.stop().unwrap();
+        mac(&host, "m").problem(503, "unavailable");
+        swtpm.start_again().unwrap();
+        let back = Instant::now();
+        host.wait_until("the TPM is back", |host| mac(host, "m").status == 200);
+        slowest = slowest.max(back.elapsed());
+    }
+    println!("good answer at most {slowest:?} after the TPM was there again, of 10");
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    // What the TPM itself remembers, read by a new opening.
+    let worker = crate::worker_of(&host, "tpm").unwrap();
+    tests::sealhost::signal(worker, "KILL");
+    host.wait_until("a new worker", |host| {
+        crate::worker_of(host, "tpm").is_some_and(|it| it != worker)
+            && host.provider("tpm")["state"] == "open"
+    });
+    let lockout = host.provider("tpm")["lockout"].clone();
+    assert_eq!((&lockout["failures"], &lockout["locked"]), (&json!(0), &json!(false)));
+}
+
+#[test]
 fn power_cuts_do_not_lock_the_tpm() {
     let mut swtpm = Swtpm::start().unwrap();
     let mut host = Setup::default().with_tpm(&swtpm).start();
