@@ -372,7 +372,7 @@ impl Provider {
         drop(state);
         match (before, after) {
             (false, true) => {
-                tracing::info!(provider = %self.name(), "device works again; breaker is closed");
+                tracing::info!(provider = %self.name(), "device is back: breaker is closed");
             }
             (true, false) => self.tripped(),
             (true, true) | (false, false) => {}
