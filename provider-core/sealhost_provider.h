@@ -62,6 +62,21 @@ typedef struct sealhost_instance sealhost_instance;
 #define SEALHOST_CAPABILITY_COUNTER 64
 
 /**
+ * Bit of `Condition::known`: `auth_failures`.
+ */
+#define SEALHOST_CONDITION_KNOWS_FAILURES 1
+
+/**
+ * Bit of `Condition::known`: `auth_failures_max`.
+ */
+#define SEALHOST_CONDITION_KNOWS_FAILURES_MAX 2
+
+/**
+ * Bit of `Condition::known`: `recovery_seconds`.
+ */
+#define SEALHOST_CONDITION_KNOWS_RECOVERY 4
+
+/**
  * Bytes of `Info::kind` with its closing zero.
  */
 #define SEALHOST_KIND_BYTES 32
@@ -72,7 +87,7 @@ typedef struct sealhost_instance sealhost_instance;
 #define SEALHOST_NAME_BYTES 65
 
 /**
- * Bytes of `Info::notes` with the closing zero.
+ * Bytes of `Info::notes` and `Condition::notes` with the closing zero.
  */
 #define SEALHOST_NOTES_BYTES 257
 
@@ -216,6 +231,39 @@ enum sealhost_protection
 typedef enum sealhost_protection sealhost_protection;
 #else
 typedef uint32_t sealhost_protection;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How near a device is to refusing every authorization.
+ */
+enum sealhost_standing
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * No failed authorization is remembered.
+     */
+    SEALHOST_STANDING_CALM = 1,
+    /**
+     * Some are.
+     */
+    SEALHOST_STANDING_TRIES_USED = 2,
+    /**
+     * One more locks the device.
+     */
+    SEALHOST_STANDING_LAST_TRY = 3,
+    /**
+     * It is locked: it refuses, right or wrong.
+     */
+    SEALHOST_STANDING_LOCKED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sealhost_standing sealhost_standing;
+#else
+typedef uint32_t sealhost_standing;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -437,6 +485,42 @@ typedef struct sealhost_counter_ref {
 /**
  * A provider as a table of functions. All but `public_key`, `sign`, `auth_subject`, those of
  * counters and `needs` are required.
+ * What a device says of failed authorizations. The text is printable UTF-8 closed by a zero.
+ */
+typedef struct sealhost_condition {
+    /**
+     * Size of this struct as the host knows it, bytes; set by the host before the call.
+     */
+    uint32_t size;
+    /**
+     * 1 none remembered, 2 some remembered, 3 one more locks the device, 4 locked.
+     */
+    uint32_t standing;
+    /**
+     * Which of the three numbers below the device tells: `CONDITION_KNOWS_` bits.
+     */
+    uint32_t known;
+    /**
+     * Failed authorizations that are remembered.
+     */
+    uint32_t auth_failures;
+    /**
+     * How many of them lock the device.
+     */
+    uint32_t auth_failures_max;
+    /**
+     * At most how many seconds until a lockout is over, or until one failure is forgotten.
+     */
+    uint32_t recovery_seconds;
+    /**
+     * What the operator should know besides.
+     */
+    uint8_t notes[SEALHOST_NOTES_BYTES];
+} sealhost_condition;
+
+/**
+ * A provider as a table of functions. All but `public_key`, `sign`, `auth_subject`,
+ * `condition` and those of counters are required.
  */
 typedef struct sealhost_table {
     /**
@@ -568,6 +652,9 @@ typedef struct sealhost_table {
                      size_t settings_count,
                      uint8_t *text_out,
                      size_t *text_out_len);
+     * Says how near the device is to refusing authorizations, without trying one. May be absent.
+     */
+    int32_t (*condition)(sealhost_instance *instance, struct sealhost_condition *condition_out);
 } sealhost_table;
 
 /**

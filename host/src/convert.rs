@@ -50,6 +50,17 @@ pub(crate) fn confined(reached: &Reached) -> api::Confined {
     }
 }
 
+/// The API's words for what a device says of failed authorizations.
+pub(crate) fn lockout(condition: &core::Condition) -> api::LockoutStatus {
+    api::LockoutStatus {
+        failures: condition.auth_failures,
+        max: condition.auth_failures_max,
+        recovery_seconds: condition.recovery.map(|recovery| recovery.as_secs()),
+        last_try: condition.standing == core::Standing::LastTry,
+        locked: condition.standing == core::Standing::Locked,
+    }
+}
+
 /// The API's words for what a provider can do.
 pub(crate) fn capabilities(capabilities: core::Capabilities) -> Vec<String> {
     const WORDS: [(core::Capabilities, &str); 6] = [

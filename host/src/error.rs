@@ -59,9 +59,20 @@ pub enum Failure {
     /// Route: the provider is not there now.
     #[error("{0}")]
     Unavailable(String),
+    /// Route: the provider is known not to serve now, so it was not asked.
+    #[error(transparent)]
+    NotServing(#[from] NotServing),
     /// Provider: the call failed.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// Provider: its device is in lockout.
+    #[error("{error}")]
+    LockedOut {
+        /// What it said.
+        error: CallError,
+        /// At most how long that lasts, where the device told when it was last asked.
+        recovery: Option<Duration>,
+    },
     /// Envelope: it does not open.
     #[error(transparent)]
     Integrity(#[from] Integrity),
@@ -89,6 +100,18 @@ pub enum Failure {
     /// What cannot happen.
     #[error("{0}; this is a fault of sealhost, please report it")]
     Bug(&'static str),
+}
+
+/// Why a provider was not asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct NotServing {
+    /// One sentence, for the client too.
+    pub reason: String,
+    /// Whether its device or worker is gone.
+    pub gone: bool,
+    /// How long until the host asks it again, where that is known.
+    pub next_probe: Option<Duration>,
 }
 
 impl<F: Into<Failure>> From<F> for HostError {
@@ -135,8 +158,11 @@ impl HostError {
             Failure::Conflict(_) => Code::Conflict,
             Failure::WrongUsage { .. } => Code::WrongUsage,
             Failure::NoProvider(_) => Code::Unsupported,
-            Failure::Unavailable(_) | Failure::Stopping => Code::Unavailable,
+            Failure::Unavailable(_) | Failure::NotServing(_) | Failure::Stopping => {
+                Code::Unavailable
+            }
             Failure::Call(error) => code_of_call(error),
+            Failure::LockedOut { .. } => Code::LockedOut,
             Failure::Integrity(_) | Failure::LostCounter(_) => Code::Integrity,
             Failure::Registry(error) => code_of_registry(error),
             Failure::Audit(_) | Failure::OutcomeUnrecorded { .. } | Failure::Bug(_) => {
@@ -158,9 +184,15 @@ impl HostError {
             | Failure::WrongUsage { .. }
             | Failure::NoProvider(_)
             | Failure::Unavailable(_)
+            | Failure::NotServing(_)
             | Failure::Integrity(_)
             | Failure::Stopping => self.failure.to_string(),
             Failure::Call(_) => sentence_of_call(code).to_owned(),
+            Failure::LockedOut { recovery: Some(recovery), .. } => {
+                let sentence = sentence_of_call(code);
+                format!("{sentence}, which is over after at most {} s", recovery.as_secs())
+            }
+            Failure::LockedOut { recovery: None, .. } => sentence_of_call(code).to_owned(),
             Failure::LostCounter(_) => {
                 "the device has lost the counter, or has another in its place".into()
             }
@@ -187,7 +219,12 @@ impl HostError {
     /// When it makes sense to try again, where that is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        Manner::of(self.code()).retry_after
+        let usual = Manner::of(self.code()).retry_after;
+        if let Failure::LockedOut { recovery, .. } = &self.failure {
+            return recovery.or(usual);
+        }
+        let Failure::NotServing(not_serving) = &self.failure else { return usual };
+        usual.max(not_serving.next_probe)
     }
 
     /// The key of the configuration that sets the limit which was reached, where one was.
@@ -211,7 +248,8 @@ impl HostError {
     /// Whether it says that the device or its worker is gone.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        matches!(&self.failure, Failure::Call(error) if error.is_gone())
+        let called = matches!(&self.failure, Failure::Call(error) if error.is_gone());
+        called || matches!(&self.failure, Failure::NotServing(not_serving) if not_serving.gone)
     }
 }
 
@@ -307,7 +345,10 @@ fn sentence_of_call(code: Code) -> &'static str {
         Code::Conflict => "the device already has such a key",
         Code::StateMismatch => "the machine is not in the state that the key is bound to",
         Code::Integrity => "the sealed value, context and key do not belong together",
-        Code::WrongDevice => "the key belongs to another device",
+        Code::WrongDevice => {
+            "the key belongs to another device than the one that is there, which was replaced, or \
+             cleared; GET /v1/providers says what to do"
+        }
         Code::Busy => "the provider has too much to do",
         Code::LockedOut => "the device is in lockout",
         Code::Unavailable => "the provider does not answer now",

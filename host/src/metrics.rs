@@ -8,7 +8,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use wire::api::ProviderState;
+use wire::api::{BreakerState, LockoutStatus, ProviderState};
 use wire::code::Code;
 
 use crate::router::Router;
@@ -21,6 +21,17 @@ pub(crate) struct Metrics {
     provider_up: Family<ProviderLabels, Gauge>,
     provider_waiting: Family<ProviderLabels, Gauge>,
     fallback_active: Family<ProviderLabels, Gauge>,
+    breaker_state: Family<ProviderLabels, Gauge>,
+    breaker_openings: Family<ProviderLabels, Counter>,
+    lockout: Lockout,
+}
+
+/// What devices say of failed authorizations.
+#[derive(Debug, Default)]
+struct Lockout {
+    failures: Family<ProviderLabels, Gauge>,
+    max: Family<ProviderLabels, Gauge>,
+    locked: Family<ProviderLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -34,6 +45,9 @@ impl Metrics {
         let provider_up = Family::default();
         let provider_waiting = Family::default();
         let fallback_active = Family::default();
+        let breaker_state = Family::default();
+        let breaker_openings = Family::default();
+        let lockout = Lockout::default();
         let requests = metrics::Metrics::new("sealhost")
             .with(
                 "fallback_versions",
@@ -54,8 +68,42 @@ impl Metrics {
                 "fallback_active",
                 "Whether keys of a provider seal elsewhere now",
                 fallback_active.clone(),
+            )
+            .with(
+                "breaker_state",
+                "Whether calls go to a provider: 0 closed, 1 half-open, 2 open",
+                breaker_state.clone(),
+            )
+            .with(
+                "breaker_openings",
+                "How often a provider's breaker opened",
+                breaker_openings.clone(),
+            )
+            .with(
+                "lockout_failures",
+                "Failed authorizations that a provider's device remembers",
+                lockout.failures.clone(),
+            )
+            .with(
+                "lockout_failures_max",
+                "Failed authorizations that lock a provider's device",
+                lockout.max.clone(),
+            )
+            .with(
+                "lockout_locked",
+                "Whether a provider's device refuses every authorization",
+                lockout.locked.clone(),
             );
-        Self { requests, fallback_versions, provider_up, provider_waiting, fallback_active }
+        Self {
+            requests,
+            fallback_versions,
+            provider_up,
+            provider_waiting,
+            fallback_active,
+            breaker_state,
+            breaker_openings,
+            lockout,
+        }
     }
 
     /// Counts one request; `None` for one that was never decoded, or succeeded.
@@ -88,10 +136,34 @@ impl Metrics {
             self.provider_up.get_or_create(&labels).set(i64::from(up));
             let active = i64::from(status.fallback_active);
             self.fallback_active.get_or_create(&labels).set(active);
-            let waiting = router.provider(&status.name).map_or(0, |provider| provider.waiting());
+            self.breaker_state.get_or_create(&labels).set(match status.breaker.state {
+                BreakerState::Closed => 0,
+                BreakerState::HalfOpen => 1,
+                BreakerState::Open => 2,
+            });
+            if let Some(lockout) = status.lockout {
+                self.lockout.set(&labels, lockout);
+            }
+            let provider = router.provider(&status.name);
+            let trips = provider.as_ref().map_or(0, |provider| provider.trips());
+            let counter = self.breaker_openings.get_or_create(&labels);
+            counter.inc_by(trips.saturating_sub(counter.get()));
+            let waiting = provider.map_or(0, |provider| provider.waiting());
             let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
             self.provider_waiting.get_or_create(&labels).set(waiting);
         }
         self.requests.text()
+    }
+}
+
+impl Lockout {
+    fn set(&self, labels: &ProviderLabels, status: LockoutStatus) {
+        let known = [(&self.failures, status.failures), (&self.max, status.max)];
+        for (family, value) in known {
+            if let Some(value) = value {
+                family.get_or_create(labels).set(value.into());
+            }
+        }
+        self.locked.get_or_create(labels).set(status.locked.into());
     }
 }

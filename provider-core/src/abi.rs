@@ -40,11 +40,18 @@ pub const CAPABILITY_NEVER_WAITS: u64 = 32;
 /// Capability bit: keeps monotonic counters.
 pub const CAPABILITY_COUNTER: u64 = 64;
 
+/// Bit of [`Condition::known`]: `auth_failures`.
+pub const CONDITION_KNOWS_FAILURES: u32 = 1;
+/// Bit of [`Condition::known`]: `auth_failures_max`.
+pub const CONDITION_KNOWS_FAILURES_MAX: u32 = 2;
+/// Bit of [`Condition::known`]: `recovery_seconds`.
+pub const CONDITION_KNOWS_RECOVERY: u32 = 4;
+
 /// Bytes of [`Info::kind`] with its closing zero.
 pub const KIND_BYTES: usize = 32;
 /// Bytes of [`Info::manufacturer`] and [`Info::firmware`] with the closing zero.
 pub const NAME_BYTES: usize = 65;
-/// Bytes of [`Info::notes`] with the closing zero.
+/// Bytes of [`Info::notes`] and [`Condition::notes`] with the closing zero.
 pub const NOTES_BYTES: usize = 257;
 
 /// The exported function: given the version that the host speaks, it returns the table, which
@@ -142,8 +149,28 @@ pub struct Info {
     pub notes: [u8; NOTES_BYTES],
 }
 
+/// What a device says of failed authorizations. The text is printable UTF-8 closed by a zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Condition {
+    /// Size of this struct as the host knows it, bytes; set by the host before the call.
+    pub size: u32,
+    /// 1 none remembered, 2 some remembered, 3 one more locks the device, 4 locked.
+    pub standing: u32,
+    /// Which of the three numbers below the device tells: `CONDITION_KNOWS_` bits.
+    pub known: u32,
+    /// Failed authorizations that are remembered.
+    pub auth_failures: u32,
+    /// How many of them lock the device.
+    pub auth_failures_max: u32,
+    /// At most how many seconds until a lockout is over, or until one failure is forgotten.
+    pub recovery_seconds: u32,
+    /// What the operator should know besides.
+    pub notes: [u8; NOTES_BYTES],
+}
+
 /// A provider as a table of functions. All but `public_key`, `sign`, `auth_subject`, those of
-/// counters and `needs` are required.
+/// counters, `needs` and `condition` are required.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
@@ -282,6 +309,9 @@ pub struct Table {
             text_out_len: *mut usize,
         ) -> i32,
     >,
+    /// Says how near the device is to refusing authorizations, without trying one. May be absent.
+    pub condition:
+        Option<unsafe extern "C" fn(instance: *mut Instance, condition_out: *mut Condition) -> i32>,
 }
 
 #[cfg(test)]

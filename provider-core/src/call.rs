@@ -5,6 +5,7 @@
 //! numbers and texts are checked before they become values.
 #![expect(unsafe_code, reason = "this file is the caller's end of the C boundary")]
 
+mod condition;
 mod counter;
 
 use std::mem::offset_of;
@@ -89,8 +90,10 @@ struct Required {
     auth_subject: Option<AuthSubjectFn>,
     counters: Option<counter::Functions>,
     needs: Option<NeedsFn>,
+    condition: Option<ConditionFn>,
 }
 
+type ConditionFn = unsafe extern "C" fn(*mut abi::Instance, *mut abi::Condition) -> i32;
 type OpenFn = unsafe extern "C" fn(
     *const abi::Parameter,
     usize,
@@ -461,6 +464,7 @@ const EMPTY_TABLE: abi::Table = abi::Table {
     counter_read: None,
     counter_destroy: None,
     needs: None,
+    condition: None,
 };
 
 impl Required {
@@ -495,6 +499,7 @@ impl Required {
             counters: counter::Functions::of(table)
                 .filter(|_| reaches(offset_of!(abi::Table, counter_destroy))),
             needs: table.needs.filter(|_| reaches(offset_of!(abi::Table, needs))),
+            condition: table.condition.filter(|_| reaches(offset_of!(abi::Table, condition))),
         })
     }
 

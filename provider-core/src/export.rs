@@ -4,6 +4,7 @@
 //! later calls answer `Panicked`, because nothing is known of its state.
 #![expect(unsafe_code, reason = "this file is the plugin's end of the C boundary")]
 
+mod condition;
 mod counter;
 
 use std::cell::RefCell;
@@ -70,6 +71,7 @@ pub const fn table<P: Provider>() -> abi::Table {
         counter_read: Some(counter::read::<P>),
         counter_destroy: Some(counter::destroy::<P>),
         needs: Some(needs::<P>),
+        condition: Some(condition::condition::<P>),
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`Provider`], the trait that a provider written in Rust implements;
 //! - [`key`], the names, numbers and limits that cross the boundary as plain data;
 //! - [`needs`], what a provider asks of the machine;
+//! - [`condition`], what a device says of failed authorizations;
 //! - [`error`], the closed list of ways in which a call fails;
 //! - [`abi`], the same contract as C types (`sealhost_provider.h`, `docs/abi.md`), with
 //!   [`export`] on the plugin's side and [`call`] on the caller's;
@@ -15,6 +16,7 @@
 
 pub mod abi;
 pub mod call;
+pub mod condition;
 pub mod conformance;
 pub mod error;
 pub mod export;
@@ -24,6 +26,7 @@ pub mod provider;
 pub mod secret;
 pub mod settings;
 
+pub use condition::{Condition, Standing};
 pub use error::{ErrorKind, ProviderError, Result};
 pub use key::{
     Algorithm, AuthSubject, Capabilities, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef,

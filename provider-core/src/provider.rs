@@ -1,6 +1,7 @@
 //! The trait that a provider implements. One method per verb, nothing else: how the verbs are
 //! reached (ABI, worker, router) is not a provider's business.
 
+use crate::condition::Condition;
 use crate::error::{ErrorKind, ProviderError, Result};
 use crate::key::{
     AuthSubject, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac, PublicKey,
@@ -180,6 +181,17 @@ pub trait Provider: Send + Sync + Sized + 'static {
     /// Device errors only; `Unsupported` where there are no counters.
     fn counter_destroy(&self, _counter: CounterRef<'_>) -> Result<()> {
         Err(no_counters())
+    }
+
+    /// Says how near the device is to refusing every authorization, by reading its counters: no
+    /// authorization is tried for it. The host asks when it opens an instance, now and then after
+    /// that, and after a refusal, so that an operator sees a lockout before it bites.
+    ///
+    /// # Errors
+    /// `Unsupported` where the device counts nothing of the kind, for good; device errors otherwise.
+    fn condition(&self) -> Result<Condition> {
+        let detail = "this provider's device counts no failed authorizations";
+        Err(ProviderError::new(ErrorKind::Unsupported, detail))
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use provider_core::key::{RANDOM_MAX_BYTES, check_import_length, check_mac_input};
 use provider_core::{
-    Capabilities, CounterRef, ErrorKind, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac,
-    Needs, Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature,
-    Usage,
+    Capabilities, Condition, CounterRef, ErrorKind, Identity, Info, KeyBlob, KeyId, KeyRef,
+    KeySpec, Mac, Needs, Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets,
+    Settings, Signature, Usage,
 };
 
 use crate::binding::Binding;
@@ -169,6 +169,10 @@ impl Provider for TpmProvider {
     fn counter_destroy(&self, counter: CounterRef<'_>) -> Result<()> {
         let range = self.counters()?;
         self.call(|device| device.counter_destroy(counter, range))
+    }
+
+    fn condition(&self) -> Result<Condition> {
+        self.call(Device::condition)
     }
 }
 

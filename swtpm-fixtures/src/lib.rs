@@ -16,7 +16,7 @@ pub mod systemd;
 
 pub use mosquitto::Mosquitto;
 pub use nss::Nss;
-pub use proxy::CommandCounter;
+pub use proxy::{Aim, CommandCounter, Deed};
 pub use softhsm::SoftHsm;
 pub use swtpm::Swtpm;
 pub use systemd::Systemd;

@@ -1,12 +1,17 @@
 //! A TCP proxy in front of an emulator that counts the commands which reach the TPM, and can
 //! answer some of them itself.
 
+mod deed;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+
+use deed::Orders;
+pub use deed::{Aim, Deed};
 
 use crate::ports::{self, PortPair};
 use crate::swtpm::{self, Swtpm};
@@ -35,22 +40,8 @@ pub struct CommandCounter {
 struct Shared {
     closing: AtomicBool,
     counts: Mutex<Counts>,
-    orders: Mutex<Vec<Order>>,
+    orders: Mutex<Orders>,
     traffic: Mutex<Vec<u8>>,
-}
-
-/// What to do with the next commands of a code.
-#[derive(Debug)]
-struct Order {
-    command: u32,
-    deed: Deed,
-    left: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Deed {
-    Answer(u32),
-    Alter,
 }
 
 impl CommandCounter {
@@ -105,17 +96,24 @@ impl CommandCounter {
     /// Answers the next `times` commands of code `command` with the bare response code
     /// `response`; the TPM does not see them, and they are counted.
     pub fn answer_next(&self, command: u32, response: u32, times: u32) {
-        lock(&self.shared.orders).push(Order {
-            command,
-            deed: Deed::Answer(response),
-            left: times,
-        });
+        self.order(Aim { command: Some(command), skip: 0, times }, Deed::Answer(response));
     }
 
     /// Flips one bit in the middle of the TPM's responses to the next `times` commands of code
     /// `command`.
     pub fn alter_next(&self, command: u32, times: u32) {
-        lock(&self.shared.orders).push(Order { command, deed: Deed::Alter, left: times });
+        self.order(Aim { command: Some(command), skip: 0, times }, Deed::Alter);
+    }
+
+    /// Does this to these commands. Of several orders that a command fits, the first given is
+    /// the one that it meets.
+    pub fn order(&self, aim: Aim, deed: Deed) {
+        lock(&self.shared.orders).add(aim, deed);
+    }
+
+    /// Forgets all orders: commands only pass from now on.
+    pub fn forget_orders(&self) {
+        lock(&self.shared.orders).clear();
     }
 }
 
@@ -145,10 +143,7 @@ impl Shared {
         let mut counts = lock(&self.counts);
         let count = counts.entry(command).or_default();
         *count = count.saturating_add(1);
-        let mut orders = lock(&self.orders);
-        let order = orders.iter_mut().find(|order| order.command == command && order.left > 0)?;
-        order.left = order.left.saturating_sub(1);
-        Some(order.deed)
+        lock(&self.orders).meet(command)
     }
 }
 
@@ -180,22 +175,34 @@ fn accept(
 
 fn forward_commands(mut client: TcpStream, upstream: u16, shared: &Shared) -> io::Result<()> {
     client.set_nodelay(true)?;
-    let mut server = connect(upstream)?;
+    // The emulator serves one connection at a time, so that one whose command is held back has none.
+    let mut server = None;
     while let Some(command) = read_message(&mut client)? {
         let deed = code_of(&command).and_then(|code| shared.see(code));
-        if let Some(Deed::Answer(response)) = deed {
-            client.write_all(&bare_response(response))?;
+        if let Some(answer) = deed.and_then(Deed::own_answer) {
+            client.write_all(&answer)?;
             continue;
         }
+        match deed {
+            Some(Deed::Close) => return Ok(()),
+            Some(Deed::Delay(time)) => thread::sleep(time),
+            Some(_) | None => {}
+        }
+        let server = match &mut server {
+            Some(server) => server,
+            none => none.insert(connect(upstream)?),
+        };
         shared.record(&command);
         server.write_all(&command)?;
-        let Some(mut response) = read_message(&mut server)? else { return Ok(()) };
-        let middle = response.len() / 2;
-        if let (Some(Deed::Alter), Some(byte)) = (deed, response.get_mut(middle)) {
-            *byte ^= 1;
+        let Some(mut response) = read_message(server)? else { return Ok(()) };
+        if let Some(deed) = deed {
+            deed.falsify(&mut response);
         }
         shared.record(&response);
         client.write_all(&response)?;
+        if deed == Some(Deed::Truncate) {
+            return Ok(());
+        }
     }
     Ok(())
 }
@@ -246,12 +253,6 @@ fn code_of(message: &[u8]) -> Option<u32> {
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let field = bytes.get(at..)?.first_chunk::<4>()?;
     Some(u32::from_be_bytes(*field))
-}
-
-fn bare_response(code: u32) -> Vec<u8> {
-    let mut response = vec![0x80, 0x01, 0, 0, 0, 10];
-    response.extend(code.to_be_bytes());
-    response
 }
 
 #[cfg(test)]

@@ -118,6 +118,20 @@ impl Swtpm {
         Ok(())
     }
 
+    /// Cycles the TPM's power by its control channel, in the running emulator: what is volatile is
+    /// gone, nothing was saved in order, and nobody has started the TPM anew.
+    ///
+    /// # Errors
+    /// `State`: the TPM is stopped, or refuses. `Io`: its control channel fails.
+    pub fn power_cycle(&self) -> Result<()> {
+        self.pid.ok_or(Error::State("the TPM is stopped"))?;
+        let answer = initialize(self.ports.second());
+        match answer.map_err(Error::io("cycle the power of swtpm"))? {
+            [0, 0, 0, 0] => Ok(()),
+            _ => Err(Error::State("swtpm refuses to be initialized")),
+        }
+    }
+
     /// Replaces the TPM by a new one (other seeds, no keys) on the same ports.
     ///
     /// # Errors
@@ -189,6 +203,16 @@ fn first_answer(port: u16) -> io::Result<()> {
     stream.set_read_timeout(Some(START_LIMIT))?;
     stream.write_all(&[0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x7C])?;
     stream.read_exact(&mut [0; 10])
+}
+
+/// CMD_INIT without flags (swtpm_ioctls(3)): a code and flags; a result.
+fn initialize(port: u16) -> io::Result<[u8; 4]> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(START_LIMIT))?;
+    stream.write_all(&[0, 0, 0, 2, 0, 0, 0, 0])?;
+    let mut result = [0; 4];
+    stream.read_exact(&mut result)?;
+    Ok(result)
 }
 
 /// The TCTI text of an emulator on this machine.

@@ -13,4 +13,5 @@ EXPORT(.size = offsetof(sealhost_table, public_key),
        .counter_create = (void *)beyond,
        .counter_increment = (void *)beyond,
        .counter_read = (void *)beyond,
-       .counter_destroy = (void *)beyond)
+       .counter_destroy = (void *)beyond,
+       .condition = (void *)beyond)

@@ -35,6 +35,7 @@ fn generate() -> String {
         .with_config(config)
         .with_src(core.join("src/abi.rs"))
         .with_src(core.join("src/key.rs"))
+        .with_src(core.join("src/condition.rs"))
         .with_src(core.join("src/error.rs"))
         .generate()
         .unwrap()
@@ -138,7 +139,8 @@ fn page_has_every_field_of_the_table_at_its_offset() {
     check_functions!(open, close, info, self_test, generate, import_key, destroy, mac, random);
     check_functions!(last_error, public_key, sign, auth_subject);
     check_functions!(counter_create, counter_increment, counter_read, counter_destroy, needs);
-    assert_eq!(offset_of!(abi::Table, needs) + size_of::<usize>(), size_of::<abi::Table>());
+    check_functions!(condition);
+    assert_eq!(offset_of!(abi::Table, condition) + size_of::<usize>(), size_of::<abi::Table>());
 }
 
 #[test]
@@ -149,6 +151,7 @@ fn page_has_the_size_of_every_struct() {
         ("key_ref", size_of::<abi::KeyRef>()),
         ("counter_ref", size_of::<abi::CounterRef>()),
         ("info", size_of::<abi::Info>()),
+        ("condition", size_of::<abi::Condition>()),
     ] {
         let head = format!("`sealhost_{name}`, {bytes} bytes:");
         assert!(page().contains(&head), "{head}");

@@ -36,6 +36,8 @@ pub use operations::OPERATIONS;
 const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 const QUEUE_DEADLINE: Duration = Duration::from_secs(5);
 const GENERATE_DEADLINE: Duration = Duration::from_secs(120);
+/// The default of `condition_every`.
+const CONDITION_EVERY: Duration = Duration::from_secs(60);
 const MAC_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Calls that may wait for a provider, and the most that can be configured.
@@ -87,6 +89,8 @@ pub struct ProviderConfig {
     pub secrets: Vec<(String, SecretSource)>,
     /// How long its calls may take.
     pub deadlines: Deadlines,
+    /// How often its device is asked for its memory of failed authorizations.
+    pub condition_every: Duration,
 }
 
 /// Where to read a secret. The secret itself is never in the configuration.

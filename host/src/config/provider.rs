@@ -14,8 +14,8 @@ use super::confinement::confinement;
 use super::fault::Problem;
 use super::value::{digest, name, protection, source};
 use super::{
-    GENERATE_DEADLINE, MAC_DEADLINE, OPEN_DEADLINE, ProviderConfig, QUEUE_DEADLINE, QUEUE_LENGTH,
-    QUEUE_LENGTH_MAX, SecretSource,
+    CONDITION_EVERY, GENERATE_DEADLINE, MAC_DEADLINE, OPEN_DEADLINE, ProviderConfig,
+    QUEUE_DEADLINE, QUEUE_LENGTH, QUEUE_LENGTH_MAX, SecretSource,
 };
 
 /// The keys of `[provider.settings]` that end so are secrets.
@@ -88,6 +88,7 @@ fn read(
     let environment = environment(&mut section, isolation);
     let confinement = confinement(&mut section, isolation);
     let deadlines = section.table("deadlines").and_then(deadlines);
+    let condition_every = section.defaulted("condition_every", CONDITION_EVERY, value::duration);
     section.finish();
     let (settings, mut secrets) = settings?;
     let (name, path) = (name?, path?);
@@ -106,6 +107,7 @@ fn read(
         settings,
         secrets,
         deadlines: deadlines?,
+        condition_every: condition_every?,
     })
 }
 

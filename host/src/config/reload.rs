@@ -28,13 +28,15 @@ fn same_providers(new: &[ProviderConfig], running: &[ProviderConfig]) -> bool {
 }
 
 fn same_provider(new: &ProviderConfig, running: &ProviderConfig) -> bool {
-    let ProviderConfig { name, source, protection, settings, secrets, deadlines } = new;
+    let ProviderConfig { name, source, protection, settings, secrets, deadlines, condition_every } =
+        new;
     *name == running.name
         && same_source(source, &running.source)
         && *protection == running.protection
         && settings.iter().eq(running.settings.iter())
         && *secrets == running.secrets
         && same_deadlines(*deadlines, running.deadlines)
+        && *condition_every == running.condition_every
 }
 
 fn same_source(new: &PluginSource, running: &PluginSource) -> bool {

@@ -6,10 +6,11 @@
 mod question;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use provider_core::{
-    Algorithm, ErrorKind, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey, Result,
-    SecretBytes, Signature, StateBinding, Usage,
+    Algorithm, Condition, ErrorKind, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey,
+    Result, SecretBytes, Signature, Standing, StateBinding, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,7 @@ enum CallBody {
     CounterIncrement(CounterMessage),
     CounterRead(CounterMessage),
     CounterDestroy(CounterMessage),
+    Condition,
 }
 
 /// An answer on its way.
@@ -88,6 +90,17 @@ enum AnswerBody {
     Failed { kind: u32, detail: String },
     Counter(Vec<u8>, u64),
     Value(u64),
+    Condition(ConditionMessage),
+}
+
+/// [`Condition`] on its way.
+#[derive(Serialize, Deserialize)]
+struct ConditionMessage {
+    standing: u32,
+    auth_failures: Option<u32>,
+    auth_failures_max: Option<u32>,
+    recovery: Option<Duration>,
+    notes: String,
 }
 
 /// A packet that is not what its place demands.
@@ -114,6 +127,7 @@ pub(super) fn encode_call(number: u64, call: &Call) -> Decoded<Vec<u8>> {
         Call::CounterIncrement(counter) => CallBody::CounterIncrement(counter_to_message(counter)),
         Call::CounterRead(counter) => CallBody::CounterRead(counter_to_message(counter)),
         Call::CounterDestroy(counter) => CallBody::CounterDestroy(counter_to_message(counter)),
+        Call::Condition => CallBody::Condition,
     };
     encode(&CallMessage { number, body })
 }
@@ -140,6 +154,7 @@ pub(super) fn decode_call(packet: &[u8]) -> Decoded<(u64, Call)> {
         }
         CallBody::CounterRead(counter) => Call::CounterRead(counter_from_message(counter)),
         CallBody::CounterDestroy(counter) => Call::CounterDestroy(counter_from_message(counter)),
+        CallBody::Condition => Call::Condition,
     };
     Ok((number, call))
 }
@@ -154,6 +169,13 @@ pub(super) fn encode_answer(number: u64, answer: &Result<Answer>) -> Decoded<Vec
         Ok(Answer::Signature(signature)) => AnswerBody::Signature(signature.0.to_vec()),
         Ok(Answer::Counter(blob, value)) => AnswerBody::Counter(blob.0.clone(), *value),
         Ok(Answer::Value(value)) => AnswerBody::Value(*value),
+        Ok(Answer::Condition(condition)) => AnswerBody::Condition(ConditionMessage {
+            standing: condition.standing.number(),
+            auth_failures: condition.auth_failures,
+            auth_failures_max: condition.auth_failures_max,
+            recovery: condition.recovery,
+            notes: condition.notes.clone(),
+        }),
         Err(error) => {
             AnswerBody::Failed { kind: error.kind.number(), detail: error.detail.clone() }
         }
@@ -180,6 +202,13 @@ pub(super) fn decode_answer(packet: &[u8]) -> Decoded<(u64, Result<Answer>)> {
         }
         AnswerBody::Counter(blob, value) => Ok(Answer::Counter(KeyBlob(blob), value)),
         AnswerBody::Value(value) => Ok(Answer::Value(value)),
+        AnswerBody::Condition(message) => Ok(Answer::Condition(Condition {
+            standing: Standing::from_number(message.standing).ok_or(Malformed)?,
+            auth_failures: message.auth_failures,
+            auth_failures_max: message.auth_failures_max,
+            recovery: message.recovery,
+            notes: message.notes,
+        })),
         AnswerBody::Failed { kind, detail } => {
             Err(ProviderError::new(ErrorKind::from_number(kind).ok_or(Malformed)?, detail))
         }
@@ -295,6 +324,31 @@ mod tests {
             let (number, decoded) = decode_answer(&packet).unwrap();
             assert_eq!((number, encode_answer(7, &decoded).unwrap()), (7, packet));
         }
+    }
+
+    #[test]
+    fn condition_returns_to_itself_and_an_unknown_standing_is_malformed() {
+        check(&Call::Condition);
+        let condition = Condition {
+            standing: Standing::LastTry,
+            auth_failures: Some(2),
+            auth_failures_max: Some(3),
+            recovery: Some(Duration::from_secs(1000)),
+            notes: "one more".into(),
+        };
+        let packet = encode_answer(7, &Ok(Answer::Condition(condition.clone()))).unwrap();
+        let (_, answer) = decode_answer(&packet).unwrap();
+        assert!(matches!(answer, Ok(Answer::Condition(seen)) if seen == condition));
+        let message = ConditionMessage {
+            standing: 5,
+            auth_failures: None,
+            auth_failures_max: None,
+            recovery: None,
+            notes: String::new(),
+        };
+        let body = AnswerBody::Condition(message);
+        let packet = encode(&AnswerMessage { number: 1, body }).unwrap();
+        assert_eq!(decode_answer(&packet).err(), Some(Malformed));
     }
 
     #[test]

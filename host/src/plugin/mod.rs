@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use daemon::sandbox::{Demand, Reached};
 use provider_core::{
-    AuthSubject, ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac, Needs, ProviderError,
-    PublicKey, SecretBytes, Secrets, Settings, Signature, Usage,
+    AuthSubject, Condition, ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac, Needs,
+    ProviderError, PublicKey, SecretBytes, Secrets, Settings, Signature, Usage,
 };
 
 pub use check::PluginFileError;
@@ -110,6 +110,8 @@ pub enum Call {
     CounterRead(DeviceCounter),
     /// Remove a counter.
     CounterDestroy(DeviceCounter),
+    /// Read the device's memory of failed authorizations.
+    Condition,
 }
 
 impl Call {
@@ -127,7 +129,9 @@ impl Call {
             | Self::CounterCreate(_)
             | Self::CounterIncrement(_)
             | Self::CounterRead(_) => true,
-            Self::Destroy(_) | Self::PublicKey(_) | Self::CounterDestroy(_) => false,
+            Self::Destroy(_) | Self::PublicKey(_) | Self::CounterDestroy(_) | Self::Condition => {
+                false
+            }
         }
     }
 }
@@ -171,6 +175,8 @@ pub enum Answer {
     Counter(KeyBlob, u64),
     /// `CounterIncrement`, `CounterRead`.
     Value(u64),
+    /// `Condition`.
+    Condition(Condition),
 }
 
 /// Why a call came back with nothing.
@@ -216,6 +222,12 @@ impl CallError {
     #[must_use]
     pub const fn is_refused(&self) -> bool {
         matches!(self.kind(), Some(ErrorKind::DeviceAuth))
+    }
+
+    /// Whether it says that the device is in lockout.
+    #[must_use]
+    pub const fn is_locked_out(&self) -> bool {
+        matches!(self.kind(), Some(ErrorKind::LockedOut))
     }
 
     /// What the provider said, if it was asked.
@@ -407,6 +419,7 @@ fn perform(instance: &provider_core::call::Instance, call: &Call) -> provider_co
         Call::CounterDestroy(counter) => {
             instance.counter_destroy(counter.as_ref()).map(|()| Answer::Done)
         }
+        Call::Condition => instance.condition().map(Answer::Condition),
     }
 }
 
@@ -437,7 +450,8 @@ impl Deadlines {
             | Call::PublicKey(_)
             | Call::Sign(..)
             | Call::CounterIncrement(_)
-            | Call::CounterRead(_) => self.mac,
+            | Call::CounterRead(_)
+            | Call::Condition => self.mac,
         }
     }
 }

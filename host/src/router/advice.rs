@@ -60,7 +60,9 @@ const fn of_kind(kind: ErrorKind) -> &'static str {
             "connect the device, or correct [provider.settings]; it is tried again by itself"
         }
         ErrorKind::WrongDevice => {
-            "connect the recorded device again, or give this one a provider of another name"
+            "if it was replaced, connect the recorded device again; if it was cleared or \
+             initialized anew, its keys are lost: give it a provider of another name, and see \
+             docs/providers.md"
         }
         ErrorKind::StateMismatch => {
             "bring the machine into the state that is wanted; it is tried again by itself"

@@ -35,7 +35,7 @@ impl Router {
                 continue;
             }
             match provider.availability() {
-                Availability::Open(_) if provider.gone_for().is_none() => {
+                Availability::Open(_) if provider.is_working() => {
                     let protection = provider.protection().unwrap_or(Protection::Software);
                     return Ok(Ok(Selected { provider: Arc::clone(provider), protection }));
                 }

@@ -2,6 +2,8 @@
 //! and where a new version goes.
 
 mod advice;
+mod breaker;
+mod condition;
 mod counter;
 mod opening;
 mod provider;

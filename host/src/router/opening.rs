@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use aws_lc_rs::digest;
 use provider_core::{Algorithm, AuthSubject, ErrorKind, KeyId, KeySpec, Usage};
 use tokio::sync::MutexGuard;
+use wire::api::BreakerCause;
 use wire::name::{KeyName, ProviderName};
 
 use super::Router;
@@ -278,21 +279,30 @@ impl OpenError {
         reason
     }
 
-    /// How the instance is to be shown after this, for this reason, and whether its device or
-    /// worker is gone.
+    /// How the instance is to be shown after this, for this reason, and why calls fail.
     ///
     /// Absent is only what a provider says is not there. A plugin that crashes or hangs tells
     /// nothing about its device, and so must not lead new keys to a lesser one.
-    pub(super) fn availability(&self, known: bool, reason: String) -> (Availability, bool) {
-        let Self::Call(error) = self else { return (Availability::Down(reason), false) };
-        let gone = error.is_gone();
-        if error.is_device_gone() && !known {
-            (Availability::Absent(reason), gone)
-        } else if error.is_wrong_device() {
-            (Availability::Replaced(reason), gone)
-        } else {
-            (Availability::Down(reason), gone)
-        }
+    pub(super) fn availability(&self, known: bool, reason: String) -> (Availability, BreakerCause) {
+        let cause = match self {
+            Self::Call(error) if error.is_gone() => BreakerCause::Gone,
+            Self::Call(CallError::Timeout(_)) => BreakerCause::Silent,
+            Self::Call(_)
+            | Self::PinWasRefused { .. }
+            | Self::Secret(_)
+            | Self::Registry(_)
+            | Self::Unexpected(_) => BreakerCause::Refusing,
+        };
+        let availability = match self {
+            Self::Call(error) if error.is_device_gone() && !known => Availability::Absent(reason),
+            Self::Call(error) if error.is_wrong_device() => Availability::Replaced(reason),
+            Self::Call(_)
+            | Self::PinWasRefused { .. }
+            | Self::Secret(_)
+            | Self::Registry(_)
+            | Self::Unexpected(_) => Availability::Down(reason),
+        };
+        (availability, cause)
     }
 
     /// Whether a call of this opening is still inside the plugin, or left it in a state that

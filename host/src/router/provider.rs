@@ -1,18 +1,19 @@
-//! One provider instance as the router sees it: open, opening, absent or down, and since when it
-//! is gone.
+//! One provider instance as the router sees it: open, opening, absent or down, and whether calls
+//! go to its device.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use provider_core::{ErrorKind, Info, ProviderError};
+use provider_core::{Condition, ErrorKind, Info, ProviderError};
 use tokio::sync::{Notify, watch};
-use wire::api::{Protection, ProviderState, ProviderStatus};
+use wire::api::{BreakerCause, Protection, ProviderState, ProviderStatus};
 use wire::name::ProviderName;
 
+use super::breaker::{Breaker, Sign, sign_of};
 use crate::config::{ProviderConfig, SecretSource};
 use crate::convert;
-use crate::error::{Failure, HostError};
+use crate::error::{Failure, HostError, NotServing};
 use crate::plugin::{Account, Answer, Call, CallError, Link};
 
 /// A provider instance.
@@ -20,25 +21,31 @@ use crate::plugin::{Account, Answer, Call, CallError, Link};
 pub struct Provider {
     pub(super) config: ProviderConfig,
     state: RwLock<State>,
-    /// Since when its device or worker is gone; `None` while it works or only refuses.
-    gone_since: Mutex<Option<Instant>>,
-    /// Told when the device of an open link is gone, another one, or refuses us, so that somebody
+    /// How often its breaker opened.
+    trips: AtomicU64,
+    /// Told when the device of an open link is bad, another one, or refuses us, so that somebody
     /// asks after it.
     pub(super) doubt: Notify,
+    /// Told when the device refused an authorization, so that somebody asks how near a lockout is.
+    pub(super) refused: Notify,
     /// Told when an operator wants another try now.
     pub(super) retry: Notify,
     /// Whether an operator wants its PIN tried though it was refused before; until it was.
     pub(super) may_try_again: AtomicBool,
-    /// How many tries at opening have ended.
+    /// How many tries at opening or asking after it have ended.
     pub(super) tries: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
 struct State {
     availability: Availability,
+    /// Closed only where the instance is open.
+    breaker: Breaker,
     since: String,
     /// What its last opening said.
     info: Option<Info>,
+    /// What its device last said of failed authorizations.
+    condition: Option<Condition>,
 }
 
 /// Whether an instance can be used.
@@ -56,17 +63,16 @@ pub(super) enum Availability {
     Replaced(String),
 }
 
-/// Why an open instance is shown as down.
-const SILENT: &str = "the device does not answer; connect it again; it is asked after by itself";
-
 impl Provider {
     pub(super) fn new(config: ProviderConfig, now: String) -> Self {
-        let state = State { availability: Availability::Opening, since: now, info: None };
+        let (availability, breaker) = (Availability::Opening, Breaker::untried(Instant::now()));
+        let state = State { availability, breaker, since: now, info: None, condition: None };
         Self {
             config,
             state: RwLock::new(state),
-            gone_since: Mutex::new(None),
+            trips: AtomicU64::new(0),
             doubt: Notify::new(),
+            refused: Notify::new(),
             retry: Notify::new(),
             may_try_again: AtomicBool::new(false),
             tries: watch::Sender::new(0),
@@ -85,50 +91,77 @@ impl Provider {
         self.config.secrets.iter().any(|(_, source)| *source != SecretSource::Generated)
     }
 
-    /// Makes a call on somebody's account.
+    /// Makes a call on somebody's account, while the breaker is closed.
     ///
     /// # Errors
-    /// `Unavailable` where it is not open, or what the call failed with; about this provider.
+    /// `NotServing`, at once, where it is not open or its device is known to be bad; or what the
+    /// call failed with; about this provider.
     pub async fn call(&self, account: Account, call: Call) -> Result<Answer, HostError> {
         let link = self.link()?;
         let shows_life = call.shows_life();
         let outcome = link.call_for(account, call).await;
-        if shows_life || outcome.is_err() {
-            self.note(&outcome);
+        match &outcome {
+            Ok(_) if shows_life => self.note(Sign::Works),
+            Ok(_) => {}
+            Err(error) => {
+                self.note(sign_of(error));
+                if error.is_refused() || error.is_locked_out() {
+                    self.refused.notify_one();
+                }
+            }
         }
         outcome.map_err(|error| {
             tracing::warn!(provider = %self.name(), %error, "provider call failed");
-            HostError::from(Failure::Call(error)).at(self.name())
+            let failure = if error.is_locked_out() {
+                let recovery = self.read().condition.as_ref().and_then(|it| it.recovery);
+                Failure::LockedOut { error, recovery }
+            } else {
+                Failure::Call(error)
+            };
+            HostError::from(failure).at(self.name())
         })
     }
 
-    /// The open link.
+    /// The open link, while the breaker is closed.
     pub(super) fn link(&self) -> Result<Arc<Link>, HostError> {
-        let reason = match &self.read().availability {
-            Availability::Open(link) => return Ok(Arc::clone(link)),
-            Availability::Opening => "is being opened",
-            Availability::Absent(_) => "is not there",
-            Availability::Down(_) => "is down",
-            Availability::Replaced(reason) => {
+        let state = self.read();
+        let reason = match (&state.availability, state.breaker.trip()) {
+            (Availability::Open(link), None) => return Ok(Arc::clone(link)),
+            (Availability::Open(_), Some(trip)) => word_of(trip.cause),
+            (Availability::Opening, _) => "is being opened",
+            (Availability::Absent(_), _) => "is not there",
+            (Availability::Down(_), _) => "is down",
+            (Availability::Replaced(reason), _) => {
                 let error = ProviderError::new(ErrorKind::WrongDevice, reason.clone());
                 return Err(HostError::from(Failure::Call(error.into())).at(self.name()));
             }
         };
         let name = self.name();
-        let text = format!("provider {name} {reason}; see GET /v1/providers");
-        Err(HostError::from(Failure::Unavailable(text)).at(name))
+        let not_serving = NotServing {
+            reason: format!("provider {name} {reason}; see GET /v1/providers"),
+            gone: state.breaker.gone_since().is_some(),
+            next_probe: state.breaker.next_probe(Instant::now()),
+        };
+        Err(HostError::from(Failure::NotServing(not_serving)).at(name))
     }
 
-    /// Whether it is open and its device answered last.
+    /// Whether calls go to its device.
     #[must_use]
     pub fn is_working(&self) -> bool {
-        matches!(self.read().availability, Availability::Open(_)) && self.gone_for().is_none()
+        let state = self.read();
+        matches!(state.availability, Availability::Open(_)) && state.breaker.is_closed()
     }
 
     /// For how long its device or worker has been gone.
     #[must_use]
     pub fn gone_for(&self) -> Option<Duration> {
-        self.gone_since().map(|since| since.elapsed())
+        self.read().breaker.gone_since().map(|since| since.elapsed())
+    }
+
+    /// How often its breaker opened since the start.
+    #[must_use]
+    pub fn trips(&self) -> u64 {
+        self.trips.load(Ordering::Relaxed)
     }
 
     /// What stands behind its keys: as the operator stated, else as its device is known for.
@@ -159,11 +192,12 @@ impl Provider {
 
     /// What there is to say of it, but for whether fallback is active.
     pub(super) fn status(&self) -> ProviderStatus {
-        let gone = self.gone_for();
         let state = self.read();
-        let (word, reason) = match (&state.availability, gone) {
+        let (word, reason) = match (&state.availability, state.breaker.trip()) {
             (Availability::Open(_), None) => (ProviderState::Open, None),
-            (Availability::Open(_), Some(_)) => (ProviderState::Down, Some(SILENT.to_owned())),
+            (Availability::Open(_), Some(trip)) => {
+                (ProviderState::Down, Some(advice_on(trip.cause).to_owned()))
+            }
             (Availability::Opening, _) => (ProviderState::Opening, None),
             (Availability::Absent(reason), _) => (ProviderState::Absent, Some(reason.clone())),
             (Availability::Down(reason) | Availability::Replaced(reason), _) => {
@@ -192,11 +226,14 @@ impl Provider {
                 ));
             }
         }
+        let condition = state.condition.as_ref();
+        notes.extend(condition.map(|it| it.notes.clone()).filter(|notes| !notes.is_empty()));
         let known = info.map(|info| convert::protection(info.protection));
         ProviderStatus {
             name: self.name().clone(),
             state: word,
             since: state.since.clone(),
+            breaker: state.breaker.status(Instant::now()),
             reason,
             kind: info.map(|info| info.kind.clone()),
             protection: info.and(self.config.protection).or(known),
@@ -208,6 +245,7 @@ impl Provider {
             notes,
             sandbox,
             fallback_active: false,
+            lockout: condition.map(convert::lockout),
         }
     }
 
@@ -216,14 +254,16 @@ impl Provider {
     }
 
     pub(super) fn set_open(&self, link: Arc<Link>, now: String) {
-        let info = link.info().clone();
-        *self.write() =
-            State { availability: Availability::Open(link), since: now, info: Some(info) };
-        self.note_alive();
+        let info = Some(link.info().clone());
+        let mut state = self.write();
+        state.availability = Availability::Open(link);
+        state.breaker.close();
+        state.since = now;
+        state.info = info;
     }
 
-    /// Notes that it is not open; `gone` where its device or worker is not there.
-    pub(super) fn set_closed(&self, availability: Availability, gone: bool, now: String) {
+    /// Notes that it is not open, and why calls fail until it is.
+    pub(super) fn set_closed(&self, availability: Availability, cause: BreakerCause, now: String) {
         let mut state = self.write();
         let same = match (&state.availability, &availability) {
             (Availability::Absent(_), Availability::Absent(_))
@@ -235,19 +275,20 @@ impl Provider {
         if !same {
             state.since = now;
         }
-        drop(state);
-        if gone {
-            self.gone_since_mut().get_or_insert_with(Instant::now);
-        } else {
-            *self.gone_since_mut() = None;
+        if state.breaker.is_closed() {
+            self.trips.fetch_add(1, Ordering::Relaxed);
         }
+        state.breaker.open(cause, Instant::now());
     }
 
-    /// Notes that its first try takes longer than it may.
+    /// Notes that its first try, which goes on, takes longer than it may.
     pub(super) fn set_late(&self, reason: String, now: String) {
         let mut state = self.write();
         if matches!(state.availability, Availability::Opening) {
-            *state = State { availability: Availability::Down(reason), since: now, info: None };
+            state.availability = Availability::Down(reason);
+            state.since = now;
+            state.breaker.open(BreakerCause::Silent, Instant::now());
+            state.breaker.probe();
         }
     }
 
@@ -264,10 +305,10 @@ impl Provider {
         let _ = tokio::time::timeout(self.config.deadlines.open, ended).await;
     }
 
-    /// Has it tried again, with its PIN though that was refused, and waits until a try at opening
-    /// that began after now has ended; does nothing while it is open.
+    /// Has it tried again, with its PIN though that was refused, and waits until a try that began
+    /// after now has ended; does nothing while it works.
     pub(super) async fn try_again(&self) {
-        if matches!(self.read().availability, Availability::Open(_)) {
+        if self.is_working() {
             return;
         }
         self.may_try_again.store(true, Ordering::Relaxed);
@@ -278,44 +319,72 @@ impl Provider {
         let _ = tries.wait_for(|tries| *tries > before).await;
     }
 
-    /// Notes what a call to the open link tells about its device: gone, or, by any answer of its
-    /// own, there. A lost worker and a silent device are the supervisor's to note.
-    pub(super) fn note(&self, outcome: &Result<Answer, CallError>) {
-        match outcome {
-            Err(CallError::Provider(error)) if error.kind == ErrorKind::DeviceGone => {
-                self.note_gone();
-            }
-            Ok(_) => self.note_alive(),
-            Err(CallError::Provider(error)) => {
-                self.note_alive();
-                if matches!(error.kind, ErrorKind::WrongDevice | ErrorKind::DeviceAuth) {
-                    self.doubt.notify_one();
-                }
-            }
-            Err(
-                CallError::Busy | CallError::Timeout(_) | CallError::Gone(_) | CallError::Plugin(_),
-            ) => {}
+    /// Notes what a caller's call to the open link tells about its device.
+    pub(super) fn note(&self, sign: Sign) {
+        match sign {
+            Sign::Nothing => return,
+            Sign::Works if self.read().breaker == (Breaker::Closed { failures: 0 }) => return,
+            Sign::Works | Sign::Bad(_) | Sign::Fault | Sign::Doubt => {}
+        }
+        let opened = self.write().breaker.note(sign, Instant::now());
+        if opened {
+            self.tripped();
+        }
+        if opened || sign == Sign::Doubt {
+            self.doubt.notify_one();
         }
     }
 
-    fn note_alive(&self) {
-        if self.gone_since().is_some() {
-            tracing::info!(provider = %self.name(), "device is back");
-            *self.gone_since_mut() = None;
+    /// Notes what the device says of failed authorizations, and says so once when it changed.
+    pub(super) fn set_condition(&self, condition: Option<Condition>) {
+        let now = condition.as_ref().map(convert::lockout);
+        let before = std::mem::replace(&mut self.write().condition, condition);
+        let before = before.as_ref().map(convert::lockout);
+        if before == now {
+            return;
+        }
+        let provider = self.name();
+        match (now, before) {
+            (Some(now), _) if now.is_near() => tracing::warn!(%provider, "{now}"),
+            (Some(now), Some(before)) if before.is_near() => {
+                tracing::info!(%provider, "no longer near: {now}");
+            }
+            (Some(_) | None, _) => {}
         }
     }
 
-    fn note_gone(&self) {
-        self.gone_since_mut().get_or_insert_with(Instant::now);
-        self.doubt.notify_one();
+    /// Says that the supervisor begins to ask.
+    pub(super) fn probe(&self) {
+        self.write().breaker.probe();
     }
 
-    fn gone_since(&self) -> Option<Instant> {
-        *self.gone_since_mut()
+    /// Says when the supervisor asks next.
+    pub(super) fn probe_in(&self, wait: Duration) {
+        self.write().breaker.probe_at(Instant::now() + wait);
     }
 
-    fn gone_since_mut(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.gone_since.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes how the supervisor's self test of the open link ended.
+    pub(super) fn note_probe<T>(&self, outcome: &Result<T, CallError>) {
+        let mut state = self.write();
+        let before = state.breaker.is_closed();
+        state.breaker.probed(outcome, Instant::now());
+        let after = state.breaker.is_closed();
+        drop(state);
+        match (before, after) {
+            (false, true) => {
+                tracing::info!(provider = %self.name(), "device is back: breaker is closed");
+            }
+            (true, false) => self.tripped(),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn tripped(&self) {
+        self.trips.fetch_add(1, Ordering::Relaxed);
+        if let Some(trip) = self.read().breaker.trip() {
+            let (provider, cause) = (self.name(), trip.cause.as_str());
+            tracing::warn!(%provider, cause, "breaker is open: calls fail until a self test passes");
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -324,5 +393,37 @@ impl Provider {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a caller is told of an open instance whose breaker is not closed.
+const fn word_of(cause: BreakerCause) -> &'static str {
+    match cause {
+        BreakerCause::Untried => "is being opened",
+        BreakerCause::Gone => "has lost its device",
+        BreakerCause::Silent => "did not answer in time",
+        BreakerCause::Failing => "failed too many calls in a row",
+        BreakerCause::Refusing => "does not serve now",
+    }
+}
+
+/// Why an open instance is shown as down, and what to do.
+const fn advice_on(cause: BreakerCause) -> &'static str {
+    match cause {
+        BreakerCause::Untried => "it is being opened",
+        BreakerCause::Gone => {
+            "the device does not answer; connect it again; it is asked after by itself"
+        }
+        BreakerCause::Silent => {
+            "the device did not answer in time; look after it; it is asked after by itself"
+        }
+        BreakerCause::Failing => {
+            "the device failed too many calls in a row, or its self test; see the host's log; it \
+             is asked after by itself"
+        }
+        BreakerCause::Refusing => {
+            "the device is there and refuses its self test; see the host's log; it is asked after \
+             by itself"
+        }
     }
 }

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
+use wire::api::BreakerCause;
 
+use super::breaker::{Sign, sign_of};
+use super::condition;
 use super::opening::{OpenError, RecoveryLog};
 use super::provider::{Availability, Provider};
 use super::{Backoff, Router, is_fatal};
@@ -101,10 +104,12 @@ impl Router {
         provider: &Provider,
         log: &dyn RecoveryLog,
     ) -> Result<Arc<Link>, OpenError> {
+        provider.probe();
         let opened = self.open_once(provider, log).await;
         let now = self.clock.now_text();
         match &opened {
             Ok(link) => {
+                condition::ask(provider, link).await;
                 tracing::info!(provider = %provider.name(), info = ?link.info(), "provider is open");
                 provider.set_open(Arc::clone(link), now);
             }
@@ -112,8 +117,8 @@ impl Router {
                 let known = self.registry.instance(provider.name()).is_some();
                 let reason = error.reason(&provider.config.source);
                 tracing::warn!(provider = %provider.name(), %reason, "provider is not open");
-                let (availability, gone) = error.availability(known, reason);
-                provider.set_closed(availability, gone, now);
+                let (availability, cause) = error.availability(known, reason);
+                provider.set_closed(availability, cause, now);
             }
         }
         provider.tries.send_modify(|tries| *tries += 1);
@@ -136,7 +141,7 @@ impl Router {
                     let lost = self.watch(&provider, &link, log.as_ref()).await;
                     drop(link);
                     self.registry.detach(provider.name());
-                    provider.set_closed(lost.availability, lost.gone, self.clock.now_text());
+                    provider.set_closed(lost.availability, lost.cause, self.clock.now_text());
                     // One that is lost as soon as it is open is not tried at the same pace for ever.
                     if opened_at.elapsed() >= Backoff::LAST {
                         backoff = Backoff::new();
@@ -150,78 +155,109 @@ impl Router {
                 // keep another thread.
                 return refuse_retries(&provider).await;
             }
-            tokio::select! {
-                () = tokio::time::sleep(backoff.take()) => {}
-                () = provider.retry.notified() => {}
-            }
+            wait_for_next_try(&provider, backoff.take()).await;
             opened = self.try_to_open(&provider, log.as_ref()).await;
         }
     }
 
     /// Waits until a link is dead, or its device was replaced by another or refuses its PIN, and
-    /// tells how it was lost. Meanwhile, whenever its device is gone, asks after it until it is back
-    /// and completes what was cut short, so that the way back does not depend on anybody's request.
+    /// tells how it was lost. Meanwhile, whenever its breaker opened, asks after its device until
+    /// a self test passes and completes what was cut short, so that the way back does not depend
+    /// on anybody's request.
     async fn watch(&self, provider: &Provider, link: &Link, log: &dyn RecoveryLog) -> Lost {
+        let isolation = provider.config.source.isolation;
         let ask = async {
             loop {
                 provider.doubt.notified().await;
                 let mut backoff = Backoff::new();
                 loop {
-                    match self.ask_after(provider, link, log).await {
-                        Err(error) if error.is_wrong_device() => {
-                            return Availability::Replaced(error.to_string());
+                    provider.probe();
+                    let asked = self.ask_after(provider, link, log).await;
+                    provider.tries.send_modify(|tries| *tries += 1);
+                    match asked {
+                        Err(error) if error.is_wrong_device() || error.is_refused() => {
+                            let replaced = error.is_wrong_device();
+                            let reason = OpenError::Call(error).reason(isolation);
+                            return if replaced {
+                                Availability::Replaced(reason)
+                            } else {
+                                Availability::Down(reason)
+                            };
                         }
-                        Err(error) if error.is_refused() => {
-                            return Availability::Down(error.to_string());
-                        }
-                        Ok(()) | Err(_) if provider.gone_for().is_none() => break,
+                        Ok(()) | Err(_) if provider.is_working() => break,
                         Ok(()) | Err(_) => {}
                     }
-                    tokio::time::sleep(backoff.take().min(Duration::from_secs(1))).await;
+                    wait_for_next_try(provider, backoff.take().min(PROBE_WAIT_MAX)).await;
                 }
             }
         };
+        let forever = async {
+            condition::watch(provider, link).await;
+            std::future::pending().await
+        };
         tokio::select! {
             death = link.died() => {
-                let again = match provider.config.source.isolation {
+                let again = match isolation {
                     Isolation::Process => "; see the host's log; it is started again by itself",
                     Isolation::InProcess => "",
                 };
                 let availability = Availability::Down(death.reason + again);
-                Lost { availability, gone: death.gone, in_doubt: true }
+                let cause = if death.gone { BreakerCause::Gone } else { BreakerCause::Silent };
+                Lost { availability, cause, in_doubt: true }
             }
             // The provider answered all its calls.
-            availability = ask => Lost { availability, gone: false, in_doubt: false },
+            availability = ask => {
+                Lost { availability, cause: BreakerCause::Refusing, in_doubt: false }
+            }
+            never = forever => never,
         }
     }
 
-    /// Asks once whether a device is there; if so, completes what its loss cut short.
+    /// Asks once whether a device works; if so, completes what its loss cut short, and lets calls
+    /// through again.
     async fn ask_after(
         &self,
         provider: &Provider,
         link: &Link,
         log: &dyn RecoveryLog,
     ) -> Result<(), CallError> {
-        let outcome = link.call(Call::SelfTest).await;
+        let mut outcome = link.call(Call::SelfTest).await.map(drop);
         if outcome.is_ok() {
             match self.complete_leftovers(provider.name(), link, log).await {
                 Ok(()) => {}
-                Err(OpenError::Call(error)) => {
-                    provider.note(&Err(error.clone()));
-                    return Err(error);
-                }
+                Err(OpenError::Call(error)) if tells_of_the_device(&error) => outcome = Err(error),
                 Err(error) => {
                     tracing::error!(provider = %provider.name(), %error, "a change stays unfinished");
                 }
             }
         }
-        provider.note(&outcome);
+        provider.note_probe(&outcome);
         if let Err(error) = &outcome
             && let Err(error) = self.remember_refusal(provider, error, link.subject())
         {
             tracing::error!(provider = %provider.name(), %error, "the refusal is not remembered");
         }
-        outcome.map(drop)
+        outcome
+    }
+}
+
+/// Whether a destruction failed for the device's sake, or got no turn: not for its key's.
+const fn tells_of_the_device(error: &CallError) -> bool {
+    match sign_of(error) {
+        Sign::Bad(_) | Sign::Fault => true,
+        Sign::Works | Sign::Doubt | Sign::Nothing => matches!(error, CallError::Busy),
+    }
+}
+
+/// The longest pause between two self tests of an open instance whose breaker is open.
+const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Lets a pause pass, and shows how long it is; an operator may end it.
+async fn wait_for_next_try(provider: &Provider, wait: Duration) {
+    provider.probe_in(wait);
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = provider.retry.notified() => {}
     }
 }
 
@@ -248,8 +284,8 @@ fn tell(
 struct Lost {
     /// How it is to be shown.
     availability: Availability,
-    /// Whether its device or worker is gone.
-    gone: bool,
+    /// Why calls fail until it is open again.
+    cause: BreakerCause,
     /// Whether a call is still inside the plugin, or left it in a state that nobody knows.
     in_doubt: bool,
 }

@@ -2,6 +2,7 @@
 
 use super::vectors::HMAC_SHA256;
 use super::{Bench, Clause};
+use crate::condition::Standing;
 use crate::error::{ErrorKind, ProviderError};
 use crate::key::{
     Algorithm, Capabilities, IMPORT_MAX_BYTES, KeyBlob, KeyId, KeyRef, KeySpec,
@@ -21,6 +22,7 @@ pub(super) const ALL: &[Named] = &[
     ("another device is refused by the recorded identity", changed_identity_is_wrong_device),
     ("what a pin is shown to has one name, and another device another", subjects_differ),
     ("needs are said, alike each time, and without a device", needs_are_stable),
+    ("asking for failed authorizations makes none", condition_is_told),
     ("random fills its whole buffer and does not repeat", random_fills),
     ("known answers of HMAC-SHA256", known_answers),
     ("imported keys at and past the limits", import_limits),
@@ -95,6 +97,27 @@ fn needs_are_stable(bench: &Bench<'_>) -> Clause {
     let (settings, _) = (bench.setup.device)();
     let needs = bench.plugin.needs(&settings).map_err(show)?;
     ensure(bench.plugin.needs(&settings) == Ok(needs), "a second answer differs")
+}
+
+fn condition_is_told(bench: &Bench<'_>) -> Clause {
+    let seen = match bench.instance.condition() {
+        Err(error) => return ensure(error.kind == ErrorKind::Unsupported, &show(error)),
+        Ok(seen) => seen,
+    };
+    let (failures, max) = (seen.auth_failures, seen.auth_failures_max);
+    let none = failures == Some(0) && max != Some(0);
+    ensure(
+        !none || seen.standing == Standing::Calm,
+        "no failure is remembered, and it is not calm",
+    )?;
+    let all = failures.zip(max).is_some_and(|(failures, max)| failures >= max);
+    ensure(
+        !all || seen.standing == Standing::Locked,
+        "all tries are used up, and it is not locked",
+    )?;
+    let again = bench.instance.condition().map_err(show)?;
+    ensure(again.standing <= seen.standing, "asking again found it worse")?;
+    ensure(again.auth_failures <= seen.auth_failures, "asking again found more failures")
 }
 
 fn random_fills(bench: &Bench<'_>) -> Clause {

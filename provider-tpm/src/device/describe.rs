@@ -1,8 +1,11 @@
 //! What the TPM says of itself (TPM 2.0 Part 2, 6.13 TPM_PT).
 
+use std::time::Duration;
+
+use provider_core::{Condition, Standing};
 use tss_esapi::Context;
 use tss_esapi::constants::{CapabilityType, PropertyTag};
-use tss_esapi::structures::CapabilityData;
+use tss_esapi::structures::{CapabilityData, TaggedTpmPropertyList};
 
 use super::{Outcome, command, unexpected};
 use crate::vendor::Vendor;
@@ -12,6 +15,9 @@ const SLOTS_MIN: u32 = 3;
 
 /// ownerAuthSet (TPM 2.0 Part 2, 8.6 TPMA_PERMANENT).
 const OWNER_AUTH_SET: u32 = 1;
+
+/// inLockout (TPM 2.0 Part 2, 8.6 TPMA_PERMANENT).
+const IN_LOCKOUT: u32 = 1 << 9;
 
 /// What an operator wants to know of a TPM.
 pub(crate) struct About {
@@ -55,13 +61,62 @@ pub(super) fn free_slots(context: &mut Context) -> Outcome<usize> {
     Ok(usize::try_from(free).unwrap_or(usize::MAX))
 }
 
+/// The dictionary-attack state (TPM 2.0 Part 1, 19.8; Part 2, 6.13), by two commands.
+pub(super) fn condition(context: &mut Context) -> Outcome<Condition> {
+    let counters = properties(context, PropertyTag::LockoutCounter, 4)?;
+    let counter = |tag| {
+        let found = counters.as_ref().and_then(|list| list.find(tag));
+        found
+            .map(tss_esapi::structures::TaggedProperty::value)
+            .ok_or_else(|| unexpected(&format!("the TPM has no property {tag:?}")))
+    };
+    let failures = counter(PropertyTag::LockoutCounter)?;
+    let max = counter(PropertyTag::MaxAuthFail)?;
+    let interval = counter(PropertyTag::LockoutInterval)?;
+    let bars = counter(PropertyTag::LockoutRecovery)?;
+    let permanent = property(context, PropertyTag::Permanent)?.unwrap_or_default();
+    let locked = permanent & IN_LOCKOUT != 0 || (max > 0 && failures >= max);
+    let standing = if locked {
+        Standing::Locked
+    } else if failures == 0 {
+        Standing::Calm
+    } else if failures.saturating_add(1) == max {
+        Standing::LastTry
+    } else {
+        Standing::TriesUsed
+    };
+    // With an interval of 0 the TPM does not count, so there is nothing to wait for.
+    let recovery = (interval > 0).then(|| lockout_seconds(failures, max, interval));
+    let notes = if locked {
+        format!(
+            "the TPM refuses authorizations of objects that are not noDA; this host's keys are, \
+             and go on; tpm2_dictionarylockout --clear-lockout ends it, and a wrong lockout \
+             password there bars it for {bars} seconds"
+        )
+    } else {
+        String::new()
+    };
+    Ok(Condition {
+        standing,
+        auth_failures: Some(failures),
+        auth_failures_max: Some(max),
+        recovery: recovery.map(|seconds| Duration::from_secs(seconds.into())),
+        notes,
+    })
+}
+
+/// How long until a lockout is over, or until one failure is forgotten: each interval takes one
+/// failure back.
+const fn lockout_seconds(failures: u32, max: u32, interval: u32) -> u32 {
+    failures.saturating_sub(max).saturating_add(1).saturating_mul(interval)
+}
+
 /// How long a lockout lasts (TPM 2.0 Part 1, 19.8): each interval takes one failure back.
 pub(super) fn lockout(context: &mut Context) -> Outcome<String> {
     let failures = needed(context, PropertyTag::LockoutCounter)?;
     let limit = needed(context, PropertyTag::MaxAuthFail)?;
     let interval = needed(context, PropertyTag::LockoutInterval)?;
-    let intervals = failures.saturating_sub(limit).saturating_add(1);
-    let seconds = intervals.saturating_mul(interval);
+    let seconds = lockout_seconds(failures, limit, interval);
     Ok(format!(
         "{failures} failed authorizations of a limit of {limit}, over after at most {seconds} \
          seconds, or at once by tpm2_dictionarylockout --clear-lockout"
@@ -75,15 +130,26 @@ fn needed(context: &mut Context, tag: PropertyTag) -> Outcome<u32> {
 /// One property, asked for alone: the library refuses a whole answer when it holds a property
 /// newer than itself.
 fn property(context: &mut Context, tag: PropertyTag) -> Outcome<Option<u32>> {
+    let list = properties(context, tag, 1)?;
+    let found = list.as_ref().and_then(|list| list.find(tag));
+    Ok(found.map(tss_esapi::structures::TaggedProperty::value))
+}
+
+/// So many properties from one on, in the order of their numbers.
+fn properties(
+    context: &mut Context,
+    first: PropertyTag,
+    count: u32,
+) -> Outcome<Option<TaggedTpmPropertyList>> {
     let answer = command(context, None, |tpm| {
-        match tpm.get_capability(CapabilityType::TpmProperties, tag.into(), 1) {
+        match tpm.get_capability(CapabilityType::TpmProperties, first.into(), count) {
             // The TPM has the next property instead, and it is one the library does not know.
             Err(tss_esapi::Error::WrapperError(_)) => Ok(None),
             outcome => outcome.map(Some),
         }
     })?;
     let Some((CapabilityData::TpmProperties(list), _)) = answer else { return Ok(None) };
-    Ok(list.find(tag).map(tss_esapi::structures::TaggedProperty::value))
+    Ok(Some(list))
 }
 
 fn characters(words: &[u32]) -> String {

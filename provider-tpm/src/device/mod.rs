@@ -20,7 +20,7 @@ use std::str::FromStr;
 use std::thread;
 use std::time::Duration;
 
-use provider_core::{ErrorKind, ProviderError};
+use provider_core::{Condition, ErrorKind, ProviderError};
 use tss_esapi::constants::StartupType;
 use tss_esapi::constants::response_code::Tss2ResponseCode;
 use tss_esapi::handles::NvIndexHandle;
@@ -108,6 +108,11 @@ impl Device {
     /// The sentence about the TPM's lockout, from its own counters.
     pub(crate) fn lockout(&mut self) -> Outcome<String> {
         describe::lockout(&mut self.context)
+    }
+
+    /// The TPM's dictionary-attack state.
+    pub(crate) fn condition(&mut self) -> Outcome<Condition> {
+        describe::condition(&mut self.context)
     }
 
     /// Fills `out` with random bytes, by as many commands as it takes.

@@ -1,7 +1,7 @@
 //! `status`, and how providers are shown.
 
 use sealhost_client::Call;
-use wire::api::{Confined, ProviderStatus, Status};
+use wire::api::{BreakerState, BreakerStatus, Confined, LockoutStatus, ProviderStatus, Status};
 
 use super::Session;
 use crate::exit::{Exit, Failure};
@@ -45,12 +45,19 @@ fn confined(confined: &Confined) -> String {
 
 /// A table, and under it what does not fit one.
 pub(super) fn providers(providers: &[ProviderStatus]) -> String {
-    let head = ["PROVIDER", "STATE", "KIND", "PROTECTION", "DEVICE", "SANDBOX", "CAN", "SINCE"];
+    let head =
+        ["PROVIDER", "STATE", "BREAKER", "KIND", "PROTECTION", "DEVICE", "SANDBOX", "CAN", "SINCE"];
     let mut text = table(&head, providers.iter().map(row));
     for provider in providers {
         let mut say = |what: &str| text.push_str(&format!("\n{}: {}", provider.name, plain(what)));
         if let Some(reason) = &provider.reason {
             say(reason);
+        }
+        if let Some(calls) = breaker(&provider.breaker) {
+            say(&calls);
+        }
+        if let Some(lockout) = provider.lockout.filter(LockoutStatus::is_near) {
+            say(&format!("warning: {lockout}"));
         }
         if provider.fallback_active {
             say("new seals go to another provider now; rewrap them when this one is back");
@@ -61,6 +68,23 @@ pub(super) fn providers(providers: &[ProviderStatus]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What a breaker that is not closed means for callers.
+fn breaker(breaker: &BreakerStatus) -> Option<String> {
+    let cause = breaker.cause.map_or(NOTHING, |cause| cause.as_str());
+    match (breaker.state, breaker.next_probe_ms) {
+        (BreakerState::Closed, _) => None,
+        (BreakerState::HalfOpen, _) => {
+            Some(format!("calls fail at once ({cause}); the device is being asked now"))
+        }
+        (BreakerState::Open, Some(wait)) => {
+            Some(format!("calls fail at once ({cause}); the device is asked again in {wait} ms"))
+        }
+        (BreakerState::Open, None) => {
+            Some(format!("calls fail at once ({cause}); the device is not asked again by itself"))
+        }
+    }
 }
 
 fn row(provider: &ProviderStatus) -> Vec<String> {
@@ -74,6 +98,7 @@ fn row(provider: &ProviderStatus) -> Vec<String> {
     vec![
         provider.name.to_string(),
         provider.state.as_str().to_owned(),
+        provider.breaker.state.as_str().to_owned(),
         or_nothing(provider.kind.as_deref()),
         or_nothing(provider.protection.map(|protection| protection.as_str())),
         joined(&device, " "),
@@ -101,11 +126,13 @@ sealhost 0.1.0, started 2026-01-02T03:04:05Z, registry generation 4
 new keys go to: tpm, hsm (floor: hardware)
 confined: filesystem none, network none, syscalls full
 
-PROVIDER  STATE  KIND    PROTECTION  DEVICE    SANDBOX  CAN                                             SINCE
-tpm       open   tpm     hardware    IFX 7.85  full     seal,mac,import-mac,sign,state-binding,counter  2026-01-02T03:04:05Z
-hsm       down   pkcs11  -           -         -        -                                               2026-01-02T08:00:00Z
+PROVIDER  STATE  BREAKER  KIND    PROTECTION  DEVICE    SANDBOX  CAN                                             SINCE
+tpm       open   closed   tpm     hardware    IFX 7.85  full     seal,mac,import-mac,sign,state-binding,counter  2026-01-02T03:04:05Z
+hsm       down   open     pkcs11  -           -         -        -                                               2026-01-02T08:00:00Z
 
+tpm: warning: lockout: 17 failed authorizations of 32; one is forgotten in 7200 s
 hsm: the token is gone; plug it in, or look at the log of the worker
+hsm: calls fail at once (gone); the device is asked again in 800 ms
 hsm: new seals go to another provider now; rewrap them when this one is back
 "
         );

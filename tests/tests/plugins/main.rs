@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod calls;
+mod condition;
 mod conformance;
 mod counters;
 mod deaths;

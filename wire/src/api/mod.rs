@@ -37,6 +37,7 @@ pub use self::request::{
     SealItem, SignRequest, UnsealItem, VerifyRequest,
 };
 pub use self::status::{
-    Confined, ConfinedLevel, ProviderList, ProviderState, ProviderStatus, Status,
+    BreakerCause, BreakerState, BreakerStatus, Confined, ConfinedLevel, LockoutStatus,
+    ProviderList, ProviderState, ProviderStatus, Status,
 };
 pub use self::types::{Algorithm, Origin, Protection, SealedText, Usage, VersionState};

@@ -116,6 +116,7 @@ fn provider(name: &str, path: &str) -> ProviderConfig {
         settings: Settings::default(),
         secrets: Vec::new(),
         deadlines: DEADLINES,
+        condition_every: Duration::from_secs(60),
     }
 }
 
@@ -162,6 +163,7 @@ fn example() -> Config {
             queue_length: 16,
             queue_length_per_uid: 11,
         },
+        condition_every: Duration::from_secs(60),
     };
     let mut soft = ProviderConfig {
         secrets: vec![("root".into(), SecretSource::Sealed("/etc/sealhost/root".into()))],
