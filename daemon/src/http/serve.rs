@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::body::{self, Unread};
 use super::patient::Patient;
 use super::{Dialect, HEAD_MAX_BYTES, Timeouts};
-use crate::limit::{Busy, Caller, InTurns, Limiter};
+use crate::limit::{Busy, Caller, Limiter};
 use crate::peer::{Peer, Principal, authenticate};
 use crate::shutdown::Shutdown;
 
@@ -84,13 +84,12 @@ async fn connection<D: Dialect>(
     };
     match limiter.connection(principal.uid()) {
         Ok(permit) => {
-            let lane = permit.lane();
             let admitted = Ok(Arc::new(Caller { principal, permit }));
             let connection = Connection { dialect, admitted, body_timeout: timeouts.body };
-            InTurns::new(connection.serve(stream, timeouts, shutdown), lane).await;
+            connection.serve(stream, timeouts, shutdown).await;
         }
         Err(busy) => {
-            let Some(place) = limiter.turn_away() else {
+            let Some(_place) = limiter.turn_away() else {
                 // Recorded as every refusal is, and told in as few words as fit any socket.
                 let _unread = dialect.turn_away(&principal, busy);
                 let _gone_already = stream.try_write(NO_ROOM);
@@ -99,8 +98,7 @@ async fn connection<D: Dialect>(
             let head = timeouts.head.min(PATIENCE_WITH_NONE);
             let admitted = Err((Arc::new(principal), busy));
             let connection = Connection { dialect, admitted, body_timeout: timeouts.body };
-            let serving = connection.serve(stream, Timeouts { head, ..timeouts }, shutdown);
-            InTurns::new(serving, place.lane()).await;
+            connection.serve(stream, Timeouts { head, ..timeouts }, shutdown).await;
         }
     }
 }
