@@ -16,12 +16,8 @@ use crate::peer::Principal;
 
 mod bucket;
 mod descriptors;
-mod lane;
 
 use bucket::Bucket;
-use lane::Lane;
-
-pub(crate) use lane::InTurns;
 
 /// The limits of a daemon.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -139,8 +135,6 @@ struct Shared {
     in_flight: AtomicUsize,
     body_bytes: AtomicUsize,
     turned_away: AtomicUsize,
-    /// In which those who are turned away take turns.
-    lane_of_none: Arc<Lane>,
 }
 
 #[derive(Debug, Default)]
@@ -161,7 +155,6 @@ struct OfUser {
     in_flight: AtomicUsize,
     body_bytes: AtomicUsize,
     bucket: Option<Bucket>,
-    lane: Arc<Lane>,
 }
 
 /// The place of one connection.
@@ -218,7 +211,6 @@ impl Limiter {
             in_flight: AtomicUsize::new(0),
             body_bytes: AtomicUsize::new(0),
             turned_away: AtomicUsize::new(0),
-            lane_of_none: Arc::default(),
         }))
     }
 
@@ -269,7 +261,6 @@ impl OfUser {
             in_flight: AtomicUsize::new(0),
             body_bytes: AtomicUsize::new(0),
             bucket: limits.rate_per_uid.map(bucket),
-            lane: Arc::default(),
         }
     }
 
@@ -316,11 +307,6 @@ impl ConnectionPermit {
         let (shared, of_user) = (Arc::clone(&self.shared), Arc::clone(&self.of_user));
         BodyPermit { shared, of_user, bytes: 0 }
     }
-
-    /// In which the connections of the user take turns.
-    pub(crate) fn lane(&self) -> Arc<Lane> {
-        Arc::clone(&self.of_user.lane)
-    }
 }
 
 impl BodyPermit {
@@ -338,12 +324,6 @@ impl BodyPermit {
         }
         self.bytes = self.bytes.saturating_add(bytes);
         Ok(())
-    }
-}
-
-impl TurnedAway {
-    pub(crate) fn lane(&self) -> Arc<Lane> {
-        Arc::clone(&self.0.lane_of_none)
     }
 }
 

@@ -122,6 +122,54 @@ pub fn raw(socket: &Path, bytes: &[u8]) -> std::io::Result<Response> {
     })
 }
 
+/// A connection that is kept for one request after the other.
+#[derive(Debug)]
+pub struct Kept(UnixStream);
+
+impl Kept {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn connect(socket: &Path) -> std::io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(150)))?;
+        Ok(Self(stream))
+    }
+
+    /// Sends a request and reads its reply.
+    ///
+    /// # Errors
+    /// The connection's; `InvalidData` when it ended before a reply.
+    pub fn request(
+        &mut self,
+        method: &str,
+        target: &str,
+        body: &[u8],
+    ) -> std::io::Result<Response> {
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.0.write_all(&[head.as_bytes(), body].concat())?;
+        let mut reply = Vec::new();
+        let mut some = [0; 4096];
+        loop {
+            if let Some(response) = parse(&reply) {
+                let length = response.header("content-length").and_then(|it| it.parse().ok());
+                if length == Some(response.body.len()) {
+                    return Ok(response);
+                }
+            }
+            let read = self.0.read(&mut some)?;
+            if read == 0 {
+                return Err(std::io::ErrorKind::InvalidData.into());
+            }
+            reply.extend_from_slice(&some[..read]);
+        }
+    }
+}
+
 fn parse(reply: &[u8]) -> Option<Response> {
     let end = reply.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8(reply.get(..end)?.to_vec()).ok()?;

@@ -9,13 +9,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::{SendFlags, send};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 use super::body::{self, Unread};
 use super::patient::Patient;
 use super::{Dialect, HEAD_MAX_BYTES, Timeouts};
-use crate::limit::{Busy, Caller, InTurns, Limiter};
+use crate::limit::{Busy, Caller, Limiter, TurnedAway};
 use crate::peer::{Peer, Principal, authenticate};
 use crate::shutdown::Shutdown;
 
@@ -39,9 +40,14 @@ pub async fn serve<D: Dialect>(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _address)) => {
-                    let (dialect, limiter) = (dialect.clone(), limiter.clone());
-                    let shutdown = shutdown.clone();
-                    connections.spawn(connection(stream, dialect, limiter, timeouts, shutdown));
+                    if let Some((admitted, place)) = admit(&stream, &dialect, &limiter) {
+                        let (dialect, shutdown) = (dialect.clone(), shutdown.clone());
+                        let connection = Connection { dialect, admitted, timeouts };
+                        connections.spawn(async move {
+                            let _place = place;
+                            connection.serve(stream, shutdown).await;
+                        });
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -67,55 +73,55 @@ const PAUSE_BEFORE_BUSY: Duration = Duration::from_millis(50);
 /// How long somebody for whom there is no room may take to ask.
 const PATIENCE_WITH_NONE: Duration = Duration::from_secs(1);
 
-async fn connection<D: Dialect>(
-    stream: UnixStream,
-    dialect: D,
-    limiter: Limiter,
-    timeouts: Timeouts,
-    shutdown: Shutdown,
-) {
-    let principal = Peer::of(&stream).map_err(Into::into).and_then(authenticate);
+/// Who is at the other end, and its place, or why it has none.
+type Admitted = Result<Arc<Caller>, (Arc<Principal>, Busy)>;
+
+/// Finds out who connected, and its place among the connections or among those that are told that
+/// there is none. For whoever has neither, the connection ends here.
+///
+/// Done before the next connection is accepted: those that wait to be looked at would have
+/// descriptors that nobody counts.
+fn admit<D: Dialect>(
+    stream: &UnixStream,
+    dialect: &D,
+    limiter: &Limiter,
+) -> Option<(Admitted, Option<TurnedAway>)> {
+    let principal = Peer::of(stream).map_err(Into::into).and_then(authenticate);
     let principal = match principal {
         Ok(principal) => principal,
         Err(error) => {
             tracing::warn!(%error, "connection of nobody");
-            return;
+            return None;
         }
     };
-    match limiter.connection(principal.uid()) {
-        Ok(permit) => {
-            let lane = permit.lane();
-            let admitted = Ok(Arc::new(Caller { principal, permit }));
-            let connection = Connection { dialect, admitted, body_timeout: timeouts.body };
-            InTurns::new(connection.serve(stream, timeouts, shutdown), lane).await;
-        }
-        Err(busy) => {
-            let Some(place) = limiter.turn_away() else {
-                // Recorded as every refusal is, and told in as few words as fit any socket.
-                let _unread = dialect.turn_away(&principal, busy);
-                let _gone_already = stream.try_write(NO_ROOM);
-                return;
-            };
-            let head = timeouts.head.min(PATIENCE_WITH_NONE);
-            let admitted = Err((Arc::new(principal), busy));
-            let connection = Connection { dialect, admitted, body_timeout: timeouts.body };
-            let serving = connection.serve(stream, Timeouts { head, ..timeouts }, shutdown);
-            InTurns::new(serving, place.lane()).await;
-        }
+    let busy = match limiter.connection(principal.uid()) {
+        Ok(permit) => return Some((Ok(Arc::new(Caller { principal, permit })), None)),
+        Err(busy) => busy,
+    };
+    if let Some(place) = limiter.turn_away() {
+        return Some((Err((Arc::new(principal), busy)), Some(place)));
     }
+    // Recorded as every refusal is, and told in as few words as fit any socket.
+    let _unread = dialect.turn_away(&principal, busy);
+    // Not by the runtime, which does not know yet that the stream can be written.
+    let _gone_already = send(stream, NO_ROOM, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    None
 }
 
 /// What the requests of one connection share.
 #[derive(Clone, Debug)]
 struct Connection<D> {
     dialect: D,
-    admitted: Result<Arc<Caller>, (Arc<Principal>, Busy)>,
-    body_timeout: Duration,
+    admitted: Admitted,
+    timeouts: Timeouts,
 }
 
 impl<D: Dialect> Connection<D> {
     /// Answers the requests of a stream until it or the daemon ends.
-    async fn serve(self, stream: UnixStream, timeouts: Timeouts, mut shutdown: Shutdown) {
+    async fn serve(self, stream: UnixStream, mut shutdown: Shutdown) {
+        let Timeouts { head, write, .. } = self.timeouts;
+        let refused = self.admitted.is_err();
+        let head = if refused { head.min(PATIENCE_WITH_NONE) } else { head };
         let shared = self.clone();
         let service = service_fn(move |request| {
             let connection = shared.clone();
@@ -123,11 +129,11 @@ impl<D: Dialect> Connection<D> {
         });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(timeouts.head)
+            .header_read_timeout(head)
             .max_buf_size(HEAD_MAX_BYTES)
             .max_header_size(HEAD_MAX_BYTES)
-            .keep_alive(self.admitted.is_ok())
-            .serve_connection(TokioIo::new(Patient::new(stream, timeouts.write)), service);
+            .keep_alive(!refused)
+            .serve_connection(TokioIo::new(Patient::new(stream, write)), service);
         let mut serving = std::pin::pin!(serving);
         let ended = tokio::select! {
             ended = serving.as_mut() => ended,
@@ -175,7 +181,7 @@ impl<D: Dialect> Connection<D> {
             Err(refused) => refused,
             Ok(admitted) => {
                 let mut room = caller.permit.body();
-                let body = match body::read(body, self.body_timeout, &mut room).await {
+                let body = match body::read(body, self.timeouts.body, &mut room).await {
                     Ok(body) => Ok(body),
                     Err(Unread::Fault(fault)) => Err(fault),
                     Err(Unread::Busy(busy)) => {
