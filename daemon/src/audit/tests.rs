@@ -6,8 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use tempfile::TempDir;
-use wire::audit::{Entry, Outcome, Verifier};
-use wire::code::Code;
+use wire::audit::{Entry, Verifier};
 
 use super::*;
 use crate::clock::ClockHand;
