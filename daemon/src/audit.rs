@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wire::audit::{Chain, Kind, Mark, Principal, Record};
+use wire::audit::{Chain, Kind, Mark, Outcome, Principal, Record};
+use wire::code::Code;
 
 use crate::clock::Clock;
 use crate::peer;
@@ -60,6 +61,7 @@ pub struct AuditTail {
     first: u64,
     torn_bytes: u64,
     remembered: Option<u64>,
+    lost: bool,
 }
 
 /// Opens the newest file of an audit, or creates it with mode 0600, for this process alone.
@@ -112,6 +114,7 @@ pub fn open(settings: &Settings) -> Result<AuditTail, AuditError> {
         first,
         torn_bytes: tail.torn_bytes,
         remembered: None,
+        lost: false,
     })
 }
 
@@ -142,6 +145,12 @@ impl AuditTail {
         Ok(after)
     }
 
+    /// Has the first record say that an earlier audit is lost, which an operator accepts: its
+    /// outcome is `integrity`.
+    pub fn note_loss(&mut self) {
+        self.lost = true;
+    }
+
     /// Writes and syncs the first record of this run, of kind `Start`, which also says what was
     /// cut off, and starts the threads that sync and keep it.
     ///
@@ -158,8 +167,9 @@ impl AuditTail {
         let upkeep = Upkeep::new(self.first, self.remembered);
         let state = State::new(self.lines, self.chain, upkeep);
         let writer = AuditWriter::run(Shared::new(self.path, self.settings, clock, state))?;
-        let _start = writer
-            .append_synced(&Record { torn_bytes, ..Record::new(Kind::Start, &time, generation) })?;
+        let outcome = self.lost.then_some(Outcome::Failed(Code::Integrity));
+        let start = Record { torn_bytes, outcome, ..Record::new(Kind::Start, &time, generation) };
+        let _start = writer.append_synced(&start)?;
         Ok(writer)
     }
 }

@@ -8,6 +8,7 @@ use daemon::listener::Activated;
 use daemon::process;
 use sealhost::config::Config;
 use sealhost::plugin::{WORKER_ARGUMENT, worker};
+use sealhost::run::LostAudit;
 use tracing::level_filters::LevelFilter;
 
 /// Wipes freed memory: HTTP and JSON buffers hold secrets too.
@@ -24,6 +25,10 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
 struct Arguments {
     #[command(flatten)]
     common: process::Arguments,
+    /// Begin a new audit where the registry's is gone. Only after a look at why, and with the old
+    /// files moved away; docs/config.md "Backup".
+    #[arg(long)]
+    accept_lost_audit: bool,
 }
 
 fn main() -> ExitCode {
@@ -31,12 +36,13 @@ fn main() -> ExitCode {
         process::log_to_stderr(LevelFilter::INFO);
         return worker::run();
     }
-    let Arguments { common } = Arguments::parse();
-    process::log_to_stderr(common.log);
-    process::exit_code("sealhost", start(&common))
+    let arguments = Arguments::parse();
+    process::log_to_stderr(arguments.common.log);
+    process::exit_code("sealhost", start(&arguments))
 }
 
-fn start(arguments: &process::Arguments) -> Result<(), Box<dyn Error>> {
+fn start(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let Arguments { common: arguments, accept_lost_audit } = arguments;
     // It takes its variables out of the environment, so it comes before any thread.
     let activated = Activated::from_env()?;
     let config = Config::load(&arguments.config)?;
@@ -46,8 +52,9 @@ fn start(arguments: &process::Arguments) -> Result<(), Box<dyn Error>> {
         process::say_valid(&arguments.config);
         return Ok(());
     }
+    let lost = if *accept_lost_audit { LostAudit::Accepted } else { LostAudit::Refused };
     let sandbox = sealhost::run::sandbox();
     process::run((config.sandbox, &sandbox), |confined| {
-        sealhost::run::run(config, &arguments.config, activated, confined)
+        sealhost::run::run(config, &arguments.config, lost, activated, confined)
     })
 }

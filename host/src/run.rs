@@ -54,7 +54,7 @@ pub enum RunError {
     /// There are keys, but the audit that saw them made is gone.
     #[error(
         "there are keys in the registry, but the audit {} is empty; restore registry and audit \
-         from one backup, docs/config.md \"Backup\"",
+         from one backup, or accept its loss, docs/config.md \"Backup\"",
         .0.display()
     )]
     AuditIsGone(PathBuf),
@@ -96,6 +96,15 @@ pub fn sandbox() -> Sandbox {
     }
 }
 
+/// What a registry without its audit comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostAudit {
+    /// The host does not start.
+    Refused,
+    /// A new audit is begun, and says so: the operator has looked.
+    Accepted,
+}
+
 /// Runs the host until it is asked to stop, or cannot start.
 ///
 /// # Errors
@@ -103,6 +112,7 @@ pub fn sandbox() -> Sandbox {
 pub async fn run(
     config: Config,
     config_path: &Path,
+    lost: LostAudit,
     mut activated: Activated,
     confined: Reached,
 ) -> Result<(), RunError> {
@@ -119,16 +129,18 @@ pub async fn run(
     let mut new_id = [0; REGISTRY_ID_BYTES];
     fill(&mut new_id)?;
     let registry = Arc::new(Registry::open(&state_dir.join(REGISTRY_FILE), &new_id)?);
+    let mark = registry.audit_mark().filter(|_| tail.last_generation().is_some());
     match tail.last_generation() {
-        None if !registry.is_empty() => {
-            return Err(RunError::AuditIsGone(config.audit.path));
-        }
+        None if !registry.is_empty() => match lost {
+            LostAudit::Refused => return Err(RunError::AuditIsGone(config.audit.path)),
+            LostAudit::Accepted => tail.note_loss(),
+        },
         Some(audit) if audit > registry.generation() => {
             return Err(RunError::RegistryIsOlder { registry: registry.generation(), audit });
         }
         Some(_) | None => {}
     }
-    let unproven = registry.audit_mark().map_or(Ok(None), |mark| tail.check(mark))?;
+    let unproven = mark.map_or(Ok(None), |mark| tail.check(mark))?;
     let audit = Arc::new(tail.start(registry.generation(), clock.clone())?);
 
     let spawner = Spawner::start(&[&state_dir, &config.audit.path, config_path])

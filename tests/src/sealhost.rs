@@ -314,6 +314,17 @@ impl Sealhost {
         child.wait().unwrap();
     }
 
+    /// Starts it with more arguments; the exit status when it does not become ready.
+    ///
+    /// # Errors
+    /// The status with which it ended; its log says why.
+    pub fn try_start_with(&mut self, arguments: &[&str]) -> Result<(), ExitStatus> {
+        assert!(self.child.is_none(), "it is running already");
+        let child = Starting::new("sealhost", self.dir(), arguments).until_ready()?;
+        self.child = Some(child);
+        Ok(())
+    }
+
     fn spawn(&self) -> Starting {
         assert!(self.child.is_none(), "it is running already");
         Starting::new("sealhost", self.dir(), &[])

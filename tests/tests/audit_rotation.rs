@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::sealhost::built;
-use tests::{Dice, Sealhost, Setup, User, audit, b64, http};
+use tests::{Dice, Sealhost, SecretSetup, Setup, User, audit, b64, http};
 
 const ROTATED: &str = "rotate_bytes = 16384\n";
 
@@ -189,4 +189,20 @@ fn flood_of_a_hundred_thousand_refusals_is_some_lines_and_none_is_lost() {
     let windows = usize::try_from(took.as_secs()).unwrap() + 3;
     assert!(written <= 100 * windows && lines.len() <= 170 * windows, "{} lines", lines.len());
     println!("{asked} refusals in {took:?}: {written} lines, {} in all", lines.len());
+}
+
+#[test]
+fn confined_daemon_goes_on_in_a_new_file_where_another_program_moved_the_old_one() {
+    let host = Setup::soft().start();
+    host.create("a", "seal", "soft");
+    let mut manager = SecretSetup::cached().start(&host);
+    let moved = manager.dir().join("audit.log.1");
+    fs::rename(manager.audit_path(), &moved).unwrap();
+    manager.signal("HUP");
+    manager.wait_until("a new file", |manager| manager.audit_path().exists());
+    fs::remove_file(moved).unwrap();
+    assert!(manager.stop().success(), "{}", manager.log());
+    assert_eq!(audit::files(&manager.audit_path()).len(), 2, "{}", manager.log());
+    let kinds = manager.verified_audit();
+    assert_eq!(kinds.last().unwrap()["kind"], "stop");
 }

@@ -437,20 +437,6 @@ fn edits_of_counters_are_noticed() {
 }
 
 #[test]
-fn registry_of_the_first_layout_is_taken_over() {
-    let mut host = Setup::soft().start();
-    host.create("a", "seal", "soft");
-    let sealed = host.seal("a", "text");
-    assert!(host.stop().success());
-    edit(&host, "DROP TABLE counters; DROP TABLE counter_floor; PRAGMA user_version = 1");
-    host.start();
-    host.unseal("a", &sealed).done();
-    check(&host, "n", json!({}), None);
-    host.restart();
-    assert_eq!(read(&host, "n"), 2);
-}
-
-#[test]
 fn sealctl_makes_raises_shows_and_destroys_a_counter() {
     let host = Setup::soft().start();
     let sealctl = |arguments: &[&str]| {

@@ -183,6 +183,33 @@ fn registry_without_its_audit_is_refused() {
 }
 
 #[test]
+fn loss_of_the_audit_is_accepted_by_an_operator_and_the_new_one_says_so() {
+    const ACCEPT: &[&str] = &["--accept-lost-audit"];
+    let mut host = stopped();
+    host.start();
+    let sealed = host.seal("a", "text");
+    assert!(host.stop().success());
+    let whole = fs::read_to_string(host.audit_path()).unwrap();
+    let cut: String = whole.lines().take(3).map(|line| format!("{line}\n")).collect();
+    // One that is there is not given up by a word.
+    fs::write(host.audit_path(), cut).unwrap();
+    let status = host.try_start_with(ACCEPT).expect_err("it started");
+    assert_eq!(status.code(), Some(1));
+    fs::remove_file(host.audit_path()).unwrap();
+    host.try_start_with(ACCEPT).unwrap();
+    assert_eq!(host.unseal("a", &sealed).text("plaintext"), b64("text"));
+    host.restart();
+    let lines = host.verified_audit();
+    assert_eq!((&lines[0]["kind"], &lines[0]["outcome"]), (&json!("start"), &json!("integrity")));
+    assert_eq!(lines.iter().filter(|line| line["outcome"] == "integrity").count(), 1);
+    // An audit that goes on is an ordinary one under the option.
+    assert!(host.stop().success());
+    host.try_start_with(ACCEPT).unwrap();
+    let starts = host.verified_audit();
+    assert_eq!(starts.iter().rfind(|line| line["kind"] == "start").unwrap().get("outcome"), None);
+}
+
+#[test]
 fn registry_and_audit_of_one_backup_are_accepted() {
     let mut host = stopped();
     host.start();

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use tempfile::TempDir;
-use wire::audit::{Entry, Outcome, Verifier};
-use wire::code::Code;
+use wire::audit::{Entry, Verifier};
 
 use super::*;
 use crate::clock::ClockHand;
@@ -78,6 +77,33 @@ fn verify(content: &[u8]) -> Vec<Entry> {
     let mut verifier = Verifier::from_start();
     let lines = content.strip_suffix(b"\n").expect("the last line is not whole");
     lines.split(|byte| *byte == b'\n').map(|line| verifier.feed(line).unwrap()).collect()
+}
+
+#[test]
+fn page_has_the_numbers_of_the_code() {
+    let page = include_str!("../../../docs/audit.md");
+    let (soon, every) = (CHECKPOINT_SOON.as_secs(), CHECKPOINT_EVERY.as_secs());
+    let most = usize::try_from(ALL_REFUSALS_PER_SECOND).unwrap() + COUNTED_USERS + 1;
+    for text in [
+        format!(
+            "the last {} lines, as far as they lie within the last {} bytes",
+            super::end::CHECKED_LINES,
+            super::end::CHECKED_BYTES
+        ),
+        format!(
+            "{soon} s after a key change, {soon} s after the last one when {CHECKPOINT_LINES} \
+             lines have come, and {every} s after the last one in any case"
+        ),
+        format!(
+            "{REFUSALS_PER_SECOND} a second of each uid and {ALL_REFUSALS_PER_SECOND} a second of \
+             all are lines of their own"
+        ),
+        format!("{COUNTED_USERS} uids in a second have counts of their own"),
+        format!("at most {most} lines a second"),
+        format!("at most {} in the order of their names", wire::audit::CHECKPOINT_MACS_MAX),
+    ] {
+        assert!(page.contains(&text), "{text:?} is not on the page");
+    }
 }
 
 fn request(key: &str) -> Record<'_> {

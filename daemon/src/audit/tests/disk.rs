@@ -12,9 +12,13 @@ struct SmallDisk(TempDir);
 
 impl SmallDisk {
     fn mount() -> Self {
+        Self::with("size=64k,mode=0700")
+    }
+
+    fn with(options: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
             .arg(dir.path())
             .status()
             .unwrap();
@@ -55,6 +59,34 @@ fn full_disk_refuses_records_and_room_on_it_lets_them_go_on() {
     writer.close().unwrap();
     let entries = verify(&fs::read(&path).unwrap());
     assert_eq!(entries.len(), written + 1);
+}
+
+#[test]
+fn disk_without_room_for_another_file_lets_the_old_one_go_on_until_there_is() {
+    // The root directory, the audit and a filler are all the files that it can have.
+    let disk = SmallDisk::with("size=1m,nr_inodes=3,mode=0700");
+    let path = disk.0.path().join("audit.log");
+    let filler = disk.0.path().join("filler");
+    fs::write(&filler, "").unwrap();
+    let (clock, hand) = Clock::manual("2026-11-21T12:00:00Z".parse().unwrap());
+    let settings = Settings { rotate_bytes: ROTATE_BYTES_MIN, ..Settings::at(&path) };
+    let writer = open(&settings).unwrap().start(1, clock).unwrap();
+    for _ in 0..20 {
+        append(&writer, &request(&"k".repeat(1000)));
+    }
+    writer.shared.keep();
+    append(&writer, &request("k"));
+    assert_eq!(older_files(&path).unwrap(), []);
+    assert_eq!(verify(&fs::read(&path).unwrap()).len(), 22);
+    fs::remove_file(filler).unwrap();
+    hand.advance(CHECKPOINT_EVERY);
+    writer.shared.keep();
+    append(&writer, &request("k"));
+    drop(writer);
+    let older = older_files(&path).unwrap();
+    assert_eq!(older.len(), 1);
+    let both = [fs::read(&older[0].path).unwrap(), fs::read(&path).unwrap()].concat();
+    assert_eq!(verify(&both).len(), 23);
 }
 
 fn writer_of(file: File) -> AuditWriter {

@@ -1,0 +1,74 @@
+-- A registry of the second layout, with one key in the software provider "soft".
+BEGIN TRANSACTION;
+CREATE TABLE counter_floor (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        value INTEGER NOT NULL
+    ) STRICT;
+INSERT INTO "counter_floor" VALUES(1,0);
+CREATE TABLE counters (
+        name TEXT PRIMARY KEY,
+        provider TEXT,
+        protection TEXT,
+        id BLOB,
+        blob BLOB,
+        stage TEXT,
+        value INTEGER,
+        created_at TEXT NOT NULL,
+        created_by INTEGER NOT NULL,
+        mac BLOB NOT NULL,
+        CHECK ((provider IS NULL) <> (value IS NULL))
+    ) STRICT;
+CREATE TABLE head (
+        instance TEXT PRIMARY KEY,
+        mac BLOB NOT NULL
+    ) STRICT;
+INSERT INTO "head" VALUES('soft',X'CE725AEE080E95DB67F45CCD276AAE069C285E092711ADDFDA1ED3F0FE09E11F');
+CREATE TABLE instances (
+        name TEXT PRIMARY KEY,
+        identity BLOB NOT NULL,
+        record_key_id BLOB NOT NULL,
+        record_key_blob BLOB NOT NULL
+    ) STRICT;
+INSERT INTO "instances" VALUES('soft',X'2C98CCDCF1E49A63EDADC32B2BDEBC43AC54F8457359DB47453D625EA2ACDFF89973AB1414F10315E47EA39B',X'6C215076B97152212B645545D940C4F4',X'0101016C215076B97152212B645545D940C4F4A6C2EF9C3A793A5CA75B78F35C3E6510240F608FF1DBCCA15BF742DBDC930498C8186EBB4395053C9A51541AB35FF6B4F6719062A71BF65589A8B3C9');
+CREATE TABLE keys (
+        name TEXT PRIMARY KEY,
+        usage TEXT NOT NULL,
+        algorithm TEXT NOT NULL,
+        floor TEXT NOT NULL,
+        fallback INTEGER NOT NULL,
+        state TEXT,
+        providers TEXT
+    ) STRICT;
+INSERT INTO "keys" VALUES('a','seal','hmac-sha256','software',0,NULL,NULL);
+CREATE TABLE refused_pins (
+        instance TEXT PRIMARY KEY,
+        reason TEXT NOT NULL
+    ) STRICT;
+CREATE TABLE refused_subjects (
+        subject BLOB PRIMARY KEY,
+        reason TEXT NOT NULL
+    ) STRICT;
+CREATE TABLE registry (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        id BLOB NOT NULL,
+        generation INTEGER NOT NULL
+    ) STRICT;
+INSERT INTO "registry" VALUES(1,X'293F0D976FD64B9A9F648E5622D7CFFE',3);
+CREATE TABLE versions (
+        key TEXT NOT NULL REFERENCES keys (name),
+        number INTEGER NOT NULL,
+        stage TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        id BLOB NOT NULL,
+        blob BLOB NOT NULL,
+        origin TEXT NOT NULL,
+        protection TEXT NOT NULL,
+        fallback INTEGER NOT NULL,
+        created_at TEXT NOT NULL,
+        created_by INTEGER NOT NULL,
+        mac BLOB NOT NULL,
+        PRIMARY KEY (key, number)
+    ) STRICT;
+INSERT INTO "versions" VALUES('a',1,'live','soft',X'A76AFC9335D22AE8F7E9BE9E20286E71',X'010101A76AFC9335D22AE8F7E9BE9E20286E711E24A6814BF371ECADA4B7B726B376613322E3E583BCC205EFF4B30E53C118B3CB8E67384BF4DEBA7076AA66F7E58F7592089D2B0C4916C9370513B5','generated','software',0,'2026-11-22T05:18:30.174699Z',0,X'A891B41C200C9F35AF4CE8062995A35AC36E0081DE1D123F82D67F77459F2949');
+COMMIT;
+PRAGMA user_version = 2;
