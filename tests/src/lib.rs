@@ -11,6 +11,7 @@
 
 pub mod audit;
 mod dice;
+pub mod faults;
 pub mod http;
 pub mod ledger;
 mod process;
