@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use tests::faults::{Calls, Faults, How, Lasting};
 use tests::ledger::{Client, Devices, Tally, check_audit, check_nothing_is_lost};
-use tests::{Dice, Sealhost, Setup, rounds};
+use tests::{Dice, Sealhost, Setup, b64, rounds};
 
 /// What a client may hear of a disk that fails.
 const REFUSALS: &[(u16, &str)] = &[(500, "internal")];
@@ -113,4 +113,131 @@ fn sync_that_fails_once_loses_nothing() {
 #[test]
 fn syncs_that_fail_from_then_on_lose_nothing() {
     check(Calls::Syncs, &[How::Broken], Lasting::UntilDisarmed, 7);
+}
+
+/// Starts a host while each of these calls fails in turn: it starts, or says why not and what to
+/// look at; afterwards it starts, and everything is as it was.
+#[track_caller]
+fn check_start(calls: Calls, how: How, step: usize) {
+    let step = u32::try_from(rounds(step)).unwrap();
+    let (mut refused, mut started) = (0, 0);
+    let faults = Faults::new();
+    let mut first = 1;
+    loop {
+        let mut fresh = Setup::soft().prepare();
+        fresh.suffer(&faults);
+        faults.arm(fresh.dir(), calls, how, first, Lasting::Once);
+        let begun = fresh.try_start();
+        faults.disarm();
+        let fired = faults.fired() > 0;
+        match begun {
+            Ok(()) => {
+                started += 1;
+                fresh.kill();
+            }
+            Err(status) => {
+                refused += 1;
+                assert_eq!(status.code(), Some(1), "{}", fresh.log());
+                assert!(fresh.log().contains("ERROR") || fresh.log().contains("sealhost: "));
+            }
+        }
+        fresh.start();
+        fresh.create("a", "seal", "soft");
+        let sealed = fresh.seal("a", "text");
+        // The same at a start that finds a registry with keys.
+        fresh.kill();
+        faults.arm(fresh.dir(), calls, how, first, Lasting::Once);
+        match fresh.try_start() {
+            Ok(()) => fresh.kill(),
+            Err(status) => {
+                refused += 1;
+                assert_eq!(status.code(), Some(1), "{}", fresh.log());
+            }
+        }
+        faults.disarm();
+        fresh.start();
+        assert_eq!(fresh.unseal("a", &sealed).text("plaintext"), b64("text"));
+        assert!(fresh.stop().success());
+        let _whole = fresh.verified_audit();
+        assert!(!fresh.log().contains("panicked"), "{}", fresh.log());
+        if !fired {
+            break;
+        }
+        first += step;
+    }
+    println!("{calls:?} {how:?}: {first} calls, {refused} refused, {started} started");
+    // SQLite goes on after half a write, and so a start whose writes are short may well succeed.
+    assert!(refused > 0 || how == How::Short, "no start was refused");
+}
+
+#[test]
+fn start_whose_write_fails_is_refused_or_loses_nothing() {
+    check_start(Calls::Writes, How::Broken, 5);
+    check_start(Calls::Writes, How::Short, 5);
+}
+
+#[test]
+fn start_whose_sync_fails_is_refused_or_loses_nothing() {
+    check_start(Calls::Syncs, How::Broken, 3);
+}
+
+#[test]
+fn start_whose_names_cannot_be_made_is_refused_or_loses_nothing() {
+    check_start(Calls::Creates, How::Full, 1);
+    check_start(Calls::Renames, How::ReadOnly, 1);
+    check_start(Calls::Truncates, How::Broken, 1);
+}
+
+/// A host with a sealed text whose audit takes nothing any more.
+fn with_mute_audit(calls: Calls) -> (Bench, String) {
+    let bench = Bench::new();
+    bench.host.create("a", "seal", "soft");
+    let sealed = bench.host.seal("a", SECRET);
+    bench.faults.arm(&bench.host.audit_path(), calls, How::Broken, 1, Lasting::UntilDisarmed);
+    (bench, sealed)
+}
+
+const SECRET: &str = "the secret that must not leave";
+
+/// Every request is refused, and no byte of what it would have told is on the socket.
+#[track_caller]
+fn check_refused(host: &Sealhost, sealed: &str) {
+    let items = serde_json::json!({"items": [{"sealed": sealed}]});
+    for reply in [
+        host.unseal("a", sealed),
+        host.post("/v1/keys/a/unseal", items),
+        host.get("/v1/keys/a"),
+        host.get("/v1/keys/none"),
+        host.post("/v1/keys/b", serde_json::json!({"usage": "mac"})),
+    ] {
+        let _said = reply.problem(500, "internal");
+        let bytes = [reply.head.as_bytes(), &reply.body].concat();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains(SECRET) && !text.contains(&b64(SECRET)), "{text}");
+    }
+}
+
+#[test]
+fn audit_that_cannot_be_written_lets_no_plaintext_out_until_it_can() {
+    let (bench, sealed) = with_mute_audit(Calls::Writes);
+    check_refused(&bench.host, &sealed);
+    bench.faults.disarm();
+    assert_eq!(bench.host.unseal("a", &sealed).text("plaintext"), b64(SECRET));
+    let _whole = bench.host.verified_audit();
+}
+
+#[test]
+fn audit_that_cannot_be_synced_refuses_everything_until_the_restart() {
+    let (mut bench, sealed) = with_mute_audit(Calls::Syncs);
+    bench.host.wait_until("a failed sync", |host| host.unseal("a", &sealed).status == 500);
+    check_refused(&bench.host, &sealed);
+    bench.faults.disarm();
+    // The disk is well again; what it lost it has lost, so nothing changes until somebody looks.
+    check_refused(&bench.host, &sealed);
+    assert_eq!(bench.host.get("/metrics").status, 200);
+    assert!(!bench.host.stop().success());
+    assert!(bench.host.log().contains("could not be synced"), "{}", bench.host.log());
+    bench.host.start();
+    assert_eq!(bench.host.unseal("a", &sealed).text("plaintext"), b64(SECRET));
+    let _whole = bench.host.verified_audit();
 }
