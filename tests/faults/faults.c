@@ -48,9 +48,10 @@ struct control {
     uint32_t how;           /* an error number, SHORT or LOST */
     _Atomic uint32_t seen;  /* calls counted since it was armed */
     _Atomic uint32_t fired; /* calls that failed */
-    _Atomic uint32_t lost;  /* whether a write was lost, so that syncs fail from now on */
+    _Atomic uint32_t lost;  /* whether a write was lost: so are all after it, and syncs fail */
     _Atomic uint32_t loaded; /* whether this library is in the process */
     char below[PATH_MAX];   /* the directory or file, as a prefix of paths */
+    char loser[PATH_MAX];   /* the file that lost a write */
 };
 
 static struct control *control;
@@ -162,17 +163,20 @@ static long decide(long number, const long *a)
     long flags = number == SYS_openat ? a[2] : number == SYS_open ? a[1] : 0;
     enum kind kind = kind_of(number, flags);
     char path[PATH_MAX];
-    int lost = kind == SYNCS && atomic_load(&control->lost);
+    int lost = (kind == SYNCS || kind == WRITES) && atomic_load(&control->lost);
     if (((kinds & kind) || lost) && is_ours(number, a, path)
         && strncmp(path, control->below, strlen(control->below)) == 0) {
-        if (lost)
-            return -EIO;
+        if (lost && strcmp(path, control->loser) == 0)
+            return kind == SYNCS ? -EIO : all_bytes(number, a);
+        if (!(kinds & kind))
+            return call(number, a[0], a[1], a[2], a[3], a[4], a[5]);
         uint32_t seen = atomic_fetch_add(&control->seen, 1) + 1;
         if (seen >= control->first && seen <= control->last) {
             atomic_fetch_add(&control->fired, 1);
             if (kind == WRITES && control->how == SHORT)
                 return short_write(number, a);
             if (kind == WRITES && control->how == LOST) {
+                strcpy(control->loser, path);
                 atomic_store(&control->lost, 1);
                 return all_bytes(number, a);
             }

@@ -36,8 +36,8 @@ pub enum How {
     ReadOnly,
     /// A write takes half of its bytes.
     Short,
-    /// A write says that it is done and is not, and from then on each sync fails with `EIO`, as
-    /// when the kernel cannot write back what it took.
+    /// A write says that it is done and is not, as are all after it on that file, and each sync of
+    /// it fails with `EIO`: the kernel cannot write back what it took.
     Lost,
 }
 
@@ -57,7 +57,7 @@ pub struct Faults {
     control: File,
 }
 
-// The control file, as faults.c has it: eight words, then the path.
+// The control file, as faults.c has it: eight words, then two paths.
 const KINDS: u64 = 0;
 const FIRST: u64 = 4;
 const LAST: u64 = 8;
@@ -67,7 +67,7 @@ const FIRED: u64 = 20;
 const LOST: u64 = 24;
 const LOADED: u64 = 28;
 const BELOW: u64 = 32;
-const CONTROL_BYTES: u64 = BELOW + 4096;
+const CONTROL_BYTES: u64 = BELOW + 2 * 4096;
 
 impl Faults {
     /// Compiles the library. Nothing fails yet.
