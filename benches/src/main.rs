@@ -16,6 +16,7 @@ mod growth;
 mod load;
 mod sas;
 mod secrets;
+mod soak;
 
 use std::time::Duration;
 
@@ -51,6 +52,12 @@ struct Arguments {
     /// Only one of two users, for the bench itself.
     #[command(flatten)]
     part: fairness::Part,
+    /// Only mixed requests while things break, each answer compared.
+    #[arg(long)]
+    soak: bool,
+    /// How many of them.
+    #[arg(long, default_value_t = 1_000_000)]
+    requests: u64,
     /// Only the bare loop on a token, for the bench itself.
     #[arg(long, hide = true)]
     bare_token: Option<std::path::PathBuf>,
@@ -72,6 +79,9 @@ fn main() {
     }
     if arguments.sas {
         return sas::measure(time);
+    }
+    if arguments.soak {
+        return soak::measure(arguments.requests);
     }
     if arguments.secrets {
         secrets::measure(time);
