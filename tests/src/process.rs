@@ -121,6 +121,7 @@ pub fn signal(pid: u32, name: &str) {
         "TERM" => rustix::process::Signal::TERM,
         "INT" => rustix::process::Signal::INT,
         "KILL" => rustix::process::Signal::KILL,
+        "ABRT" => rustix::process::Signal::ABORT,
         "HUP" => rustix::process::Signal::HUP,
         "STOP" => rustix::process::Signal::STOP,
         "CONT" => rustix::process::Signal::CONT,
