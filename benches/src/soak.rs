@@ -81,10 +81,10 @@ pub(crate) fn measure(requests: u64) {
         report.add(&client.report);
     }
     report.print(elapsed, &faults, &memory);
+    check_end(host);
     if requests >= report::MEMORY_REQUESTS {
         memory.check();
     }
-    check_end(host);
 }
 
 /// Everything that was sealed since the beginning opens, and is what was sealed.

@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use swtpm_fixtures::{CommandCounter, SoftHsm, Swtpm};
-use tests::ledger::{Client, Devices, OWN_OBJECTS, Tally, check_audit, check_nothing_is_lost};
+use tests::ledger::{
+    Client, Devices, OWN_OBJECTS, Objects, Tally, check_audit, check_nothing_is_lost,
+};
 use tests::{Dice, Sealhost, Setup, b64, http, rounds};
 
 /// Clients at work at a time, each on keys of its own.
@@ -99,7 +101,7 @@ fn killed_host_loses_nothing_on_three_providers() {
         let swtpm = Swtpm::start().unwrap();
         let hsm = SoftHsm::start("edge", "1234").unwrap();
         let setup = Setup::soft().with_tpm(&swtpm).with_hsm(&hsm);
-        run.go(setup, Devices { hsm: Some(&hsm), tpm: Some(&swtpm) }, kills)
+        run.go(setup, Devices { hsm: Some((&hsm, Objects::All)), tpm: Some(&swtpm) }, kills)
     });
 }
 
@@ -109,7 +111,7 @@ fn killed_host_loses_nothing_on_a_token() {
     rounds_of(40, |kills| {
         let hsm = SoftHsm::start("edge", "1234").unwrap();
         let setup = Setup::default().with_hsm(&hsm);
-        run.go(setup, Devices { hsm: Some(&hsm), tpm: None }, kills)
+        run.go(setup, Devices { hsm: Some((&hsm, Objects::All)), tpm: None }, kills)
     });
 }
 

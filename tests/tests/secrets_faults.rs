@@ -22,12 +22,12 @@ use tests::{Dice, Sealhost, SecretManager, SecretSetup, Setup, b64, http, rounds
 /// Rounds on one store.
 const ROUNDS_MAX: usize = 60;
 
-/// What a client knows of secrets: the value that was answered, and one that was not.
+/// What a client knows of secrets: the value that was answered, and those that were not since.
 #[derive(Debug, Default)]
 struct Known {
     /// None: it is not there, or was deleted.
     answered: BTreeMap<String, Option<String>>,
-    unanswered: BTreeMap<String, Option<String>>,
+    unanswered: BTreeMap<String, Vec<Option<String>>>,
     made: usize,
     refused: usize,
     /// What the names of its secrets begin with: no two clients change the same.
@@ -42,7 +42,7 @@ impl Known {
             Some(value) => ("PUT", json!({"value": b64(value)}).to_string()),
             None => ("DELETE", String::new()),
         };
-        self.unanswered.insert(name.to_owned(), value.clone());
+        self.unanswered.entry(name.to_owned()).or_default().push(value.clone());
         if !asked(socket, method, &target, &body) {
             self.refused += 1;
             return false;
@@ -94,8 +94,8 @@ impl Known {
                 404 => None,
                 _ => Some(String::from_utf8(http::bytes(&reply.ok()["value"])).unwrap()),
             };
-            let unanswered = self.unanswered.remove(name);
-            assert!(found == *answered || Some(&found) == unanswered.as_ref(), "{name}: {found:?}");
+            let unanswered = self.unanswered.remove(name).unwrap_or_default();
+            assert!(found == *answered || unanswered.contains(&found), "{name}: {found:?}");
             *answered = found;
         }
         self.unanswered.clear();

@@ -131,27 +131,27 @@ impl Memory {
         self.samples.push((part(run.progress()) / part(run.wanted), now));
     }
 
-    /// The most in the second tenth of the run, and in its last.
-    fn begin_and_end(&self, process: &str) -> Option<(u64, u64)> {
-        let most = |from: f64, to: f64| {
-            let within = self.samples.iter().filter(|(at, _)| (from..to).contains(at));
-            within.filter_map(|(_, of)| of.get(process)).max().copied()
-        };
-        Some((most(0.05, 0.2)?, most(0.9, f64::INFINITY)?))
+    /// The most in a part of the run.
+    fn most(&self, process: &str, from: f64, to: f64) -> Option<u64> {
+        let within = self.samples.iter().filter(|(at, _)| (from..to).contains(at));
+        within.filter_map(|(_, of)| of.get(process)).max().copied()
     }
 
     fn print(&self) {
         for process in ["host", "tpm", "hsm"] {
-            if let Some((begin, end)) = self.begin_and_end(process) {
-                println!("resident, {process}: {begin} KiB after a tenth, {end} KiB at the end");
-            }
+            let tenths = (0..10_u8).map(|tenth| {
+                let from = f64::from(tenth) / 10.0;
+                self.most(process, from, from + 0.1).unwrap_or_default()
+            });
+            println!("resident, {process}, KiB by tenth: {:?}", tenths.collect::<Vec<_>>());
         }
     }
 
     /// Memory is flat.
     pub(super) fn check(&self) {
         for process in ["host", "tpm", "hsm"] {
-            let (begin, end) = self.begin_and_end(process).unwrap();
+            let begin = self.most(process, 0.0, 0.1).unwrap();
+            let end = self.most(process, 0.9, f64::INFINITY).unwrap();
             let growth =
                 f64::from(u32::try_from(end).unwrap()) / f64::from(u32::try_from(begin).unwrap());
             assert!(growth <= GROWTH_MAX, "{process} grew from {begin} to {end} KiB");
