@@ -22,7 +22,7 @@ enum Fault {
     StallTpm,
     PowerCycleTpm,
     Reload,
-    RotateKeys,
+    RotateAKey,
 }
 
 const FAULTS: [Fault; 6] = [
@@ -30,7 +30,7 @@ const FAULTS: [Fault; 6] = [
     Fault::StallTpm,
     Fault::Reload,
     Fault::KillWorker("tpm"),
-    Fault::RotateKeys,
+    Fault::RotateAKey,
     Fault::PowerCycleTpm,
 ];
 
@@ -137,12 +137,10 @@ fn cause(fault: Fault, run: &Run, host: &Sealhost, swtpm: &mut Swtpm, dice: &mut
             run.windows.close("tpm");
         }
         Fault::Reload => host.signal("HUP"),
-        Fault::RotateKeys => {
-            for provider in PROVIDERS {
-                for usage in ["seal", "mac"] {
-                    host.post(&format!("/v1/keys/{provider}-{usage}/rotate"), json!({})).done();
-                }
-            }
+        Fault::RotateAKey => {
+            let provider = PROVIDERS[dice.below(PROVIDERS.len())];
+            let usage = ["seal", "mac"][dice.below(2)];
+            host.post(&format!("/v1/keys/{provider}-{usage}/rotate"), json!({})).done();
         }
     }
 }
