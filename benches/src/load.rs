@@ -217,7 +217,8 @@ async fn send(socket: PathBuf, request: Arc<[u8]>, stop: Arc<AtomicBool>) -> His
     latencies
 }
 
-fn is_complete(reply: &[u8]) -> bool {
+/// Whether a reply has come, to the end of its body.
+pub(crate) fn is_complete(reply: &[u8]) -> bool {
     let Some(end) = reply.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
     let head = std::str::from_utf8(reply.get(..end).unwrap_or_default()).unwrap_or_default();
     let length = head

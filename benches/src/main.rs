@@ -17,6 +17,7 @@ mod hop;
 mod load;
 mod sas;
 mod secrets;
+mod soak;
 
 use std::time::Duration;
 
@@ -55,6 +56,12 @@ struct Arguments {
     /// Only what a worker and its sandbox cost a request.
     #[arg(long)]
     hop: bool,
+    /// Only mixed requests while things break, each answer compared.
+    #[arg(long)]
+    soak: bool,
+    /// How many of them.
+    #[arg(long, default_value_t = 1_000_000)]
+    requests: u64,
     /// Only the bare loop on a token, for the bench itself.
     #[arg(long, hide = true)]
     bare_token: Option<std::path::PathBuf>,
@@ -81,6 +88,9 @@ fn main() {
     }
     if arguments.sas {
         return sas::measure(time);
+    }
+    if arguments.soak {
+        return soak::measure(arguments.requests);
     }
     if arguments.secrets {
         secrets::measure(time);

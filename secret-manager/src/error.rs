@@ -107,6 +107,19 @@ pub enum OpenError {
         /// What the counter says.
         counter: u64,
     },
+    /// An older file was put in its place, or the file lost what was written to it.
+    #[error(
+        "store {path} is an older copy: it has state {state}, and the audit has seen {recorded}; \
+         {WHAT_TO_DO}"
+    )]
+    OlderThanAudit {
+        /// The file.
+        path: PathBuf,
+        /// The number of its state; 0 where it has none.
+        state: u64,
+        /// The number of the last state that the audit has seen.
+        recorded: u64,
+    },
     /// The counter is not the one of this store.
     #[error(
         "store {path} has state {state}, and its counter is at {counter}, as if it were another \

@@ -18,6 +18,12 @@ impl Dice {
         Self(seed)
     }
 
+    /// Dice that fall alike each time.
+    #[must_use]
+    pub const fn seeded(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
     /// A number below the limit.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;

@@ -11,8 +11,11 @@
 
 pub mod audit;
 mod dice;
+pub mod faults;
 pub mod http;
+pub mod ledger;
 mod process;
+mod rounds;
 pub mod sealhost;
 pub mod secrets;
 pub mod traces;
@@ -20,6 +23,7 @@ pub mod user;
 
 pub use dice::Dice;
 pub use http::{Response, b64};
+pub use rounds::rounds;
 pub use sealhost::{Sealhost, Setup};
 pub use secrets::{SecretManager, SecretSetup};
 pub use user::User;

@@ -20,7 +20,12 @@ pub(crate) struct Starting {
 
 impl Starting {
     /// Starts a program of the workspace on `config.toml` of a directory, where its `log` is too.
-    pub(crate) fn new(program: &str, dir: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn new(
+        program: &str,
+        dir: &Path,
+        arguments: &[&str],
+        environment: &[(&'static str, PathBuf)],
+    ) -> Self {
         let notify_path = dir.join("notify.sock");
         let _absent_at_first = fs::remove_file(&notify_path);
         let notify = UnixDatagram::bind(&notify_path).unwrap();
@@ -33,6 +38,7 @@ impl Starting {
             .args(["--log", "debug"])
             .args(arguments)
             .env("NOTIFY_SOCKET", &notify_path)
+            .envs(environment.iter().map(|(name, path)| (name, path)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
@@ -115,6 +121,7 @@ pub fn signal(pid: u32, name: &str) {
         "TERM" => rustix::process::Signal::TERM,
         "INT" => rustix::process::Signal::INT,
         "KILL" => rustix::process::Signal::KILL,
+        "ABRT" => rustix::process::Signal::ABORT,
         "HUP" => rustix::process::Signal::HUP,
         "STOP" => rustix::process::Signal::STOP,
         "CONT" => rustix::process::Signal::CONT,

@@ -12,6 +12,7 @@ use swtpm_fixtures::{SoftHsm, Swtpm};
 use tempfile::TempDir;
 
 use crate::audit;
+use crate::faults::Faults;
 use crate::http::{self, Response};
 use crate::process::{self, Starting};
 
@@ -181,7 +182,7 @@ impl Setup {
         if self.mode == "0666" {
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
         }
-        let host = Sealhost { dir, setup: self, child: None };
+        let host = Sealhost { dir, setup: self, child: None, environment: Vec::new() };
         fs::DirBuilder::new().mode(0o755).create(host.plugin_dir()).unwrap();
         for plugin in ["provider_soft", "provider_tpm", "provider_pkcs11"] {
             host.install(&built(&format!("lib{plugin}.so")), plugin);
@@ -197,6 +198,7 @@ pub struct Sealhost {
     dir: TempDir,
     setup: Setup,
     child: Option<Child>,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Sealhost {
@@ -283,6 +285,11 @@ impl Sealhost {
         fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
+    /// Lets its storage fail as these say, from the next start on. It must have no workers.
+    pub fn suffer(&mut self, faults: &Faults) {
+        self.environment = faults.environment();
+    }
+
     /// Changes what the configuration says, for the next start or reload.
     pub fn reconfigure(&mut self, change: impl FnOnce(Setup) -> Setup) {
         self.setup = change(self.setup.clone());
@@ -327,7 +334,7 @@ impl Sealhost {
 
     fn spawn(&self) -> Starting {
         assert!(self.child.is_none(), "it is running already");
-        Starting::new("sealhost", self.dir(), &[])
+        Starting::new("sealhost", self.dir(), &[], &self.environment)
     }
 
     /// Asks it to stop, and waits for its end.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::audit;
+use crate::faults::Faults;
 use crate::http::{self, Response};
 use crate::process::{self, Starting};
 use crate::sealhost::Sealhost;
@@ -94,7 +95,13 @@ impl SecretSetup {
         if self.mode == "0666" {
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
         }
-        let manager = SecretManager { dir, setup: self, host: host.socket(), child: None };
+        let manager = SecretManager {
+            dir,
+            setup: self,
+            host: host.socket(),
+            child: None,
+            environment: Vec::new(),
+        };
         manager.write_config();
         manager
     }
@@ -107,6 +114,7 @@ pub struct SecretManager {
     setup: SecretSetup,
     host: PathBuf,
     child: Option<Child>,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl SecretManager {
@@ -180,6 +188,11 @@ impl SecretManager {
         self.child.as_ref().expect("the daemon is running").id()
     }
 
+    /// Lets its storage fail as these say, from the next start on. It must have no workers.
+    pub fn suffer(&mut self, faults: &Faults) {
+        self.environment = faults.environment();
+    }
+
     /// Changes what the configuration says, for the next start or reload.
     pub fn reconfigure(&mut self, change: impl FnOnce(SecretSetup) -> SecretSetup) {
         self.setup = change(self.setup.clone());
@@ -199,7 +212,7 @@ impl SecretManager {
     /// The status with which it ended; its log says why.
     pub fn try_start(&mut self, arguments: &[&str]) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "it is running already");
-        let starting = Starting::new("secret-manager", self.dir(), arguments);
+        let starting = Starting::new("secret-manager", self.dir(), arguments, &self.environment);
         self.child = Some(starting.until_ready()?);
         Ok(())
     }

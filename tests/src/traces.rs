@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::http::b64;
+use crate::sealhost::Sealhost;
 
 /// Bytes that are looked for; a copy of a secret is found by any whole piece of it.
 const PIECE_BYTES: usize = 16;
@@ -123,6 +124,43 @@ impl Searcher {
             all.insert(format!("{what} in {}", path.display()));
         });
         all
+    }
+}
+
+/// The host, its workers by the provider's name, and all files of the host.
+#[derive(Debug)]
+pub struct Traces<'a> {
+    /// The host, which runs.
+    pub host: &'a Sealhost,
+    /// What is looked for.
+    pub searcher: Searcher,
+}
+
+impl Traces<'_> {
+    /// Looks through the host, its files, and the workers of these providers.
+    ///
+    /// # Panics
+    /// When anything is found.
+    #[track_caller]
+    pub fn check(&self, workers: &[&str]) {
+        let mut found = self.searcher.find_in_process(self.host.pid(), "the host");
+        let mut looked_at = BTreeSet::new();
+        for pid in self.host.workers() {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+            // One that was just started has no name yet, and has seen nothing.
+            let Some(provider) = line.split(|byte| *byte == 0).nth(2) else { continue };
+            let provider = String::from_utf8(provider.to_vec()).unwrap();
+            if workers.contains(&provider.as_str()) {
+                let who = format!("the worker of {provider}");
+                found.extend(self.searcher.find_in_process(pid, &who));
+                looked_at.insert(provider);
+            }
+        }
+        assert_eq!(looked_at.len(), workers.len(), "workers looked at: {looked_at:?}");
+        for path in [self.host.state_dir(), self.host.audit_path(), self.host.dir().join("log")] {
+            found.extend(self.searcher.find_in_files(&path));
+        }
+        assert!(found.is_empty(), "{} places:\n{found:#?}", found.len());
     }
 }
 

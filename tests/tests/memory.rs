@@ -14,7 +14,6 @@
     reason = "integration tests, and what they share"
 )]
 
-use std::collections::BTreeSet;
 use std::fs;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -23,7 +22,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap as _};
 use serde_json::json;
 use swtpm_fixtures::{SoftHsm, Swtpm};
-use tests::traces::{Searcher, Secret, at_once};
+use tests::traces::{Searcher, Secret, Traces, at_once};
 use tests::{Sealhost, Setup, b64};
 use wire::envelope::{Envelope, kdf_input};
 
@@ -36,35 +35,6 @@ fn random<const N: usize>() -> [u8; N] {
 /// A text of hexadecimal digits that nobody else has.
 fn random_text() -> String {
     random::<24>().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The host, its workers by the provider's name, and all files of the host.
-struct Traces<'a> {
-    host: &'a Sealhost,
-    searcher: Searcher,
-}
-
-impl Traces<'_> {
-    #[track_caller]
-    fn check(&self, workers: &[&str]) {
-        let mut found = self.searcher.find_in_process(self.host.pid(), "the host");
-        let mut looked_at = BTreeSet::new();
-        for pid in self.host.workers() {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
-            let provider = line.split(|byte| *byte == 0).nth(2).unwrap();
-            let provider = String::from_utf8(provider.to_vec()).unwrap();
-            if workers.contains(&provider.as_str()) {
-                let who = format!("the worker of {provider}");
-                found.extend(self.searcher.find_in_process(pid, &who));
-                looked_at.insert(provider);
-            }
-        }
-        assert_eq!(looked_at.len(), workers.len(), "workers looked at: {looked_at:?}");
-        for path in [self.host.state_dir(), self.host.audit_path(), self.host.dir().join("log")] {
-            found.extend(self.searcher.find_in_files(&path));
-        }
-        assert!(found.is_empty(), "{} places:\n{found:#?}", found.len());
-    }
 }
 
 /// Seals, unseals, rewraps, in batches and alone, and fails in several ways, always with the

@@ -50,6 +50,7 @@ impl Bench {
             path: self.dir.path().join("secrets.db"),
             sealer: Arc::new(HostSealer::new(client, "secrets".parse().unwrap())),
             counter: Some(Arc::new(counter)),
+            recorded: 0,
             clock: clock.clone(),
             accept,
         };

@@ -63,6 +63,7 @@ impl Bench {
             path: path.into(),
             sealer: Arc::new(HostSealer::new(client, "secrets".parse().unwrap())),
             counter: None,
+            recorded: 0,
             clock: clock.clone(),
             accept: Accept::Verified,
         };
@@ -207,6 +208,7 @@ fn key_without_permission_or_of_another_usage_is_refused_by_the_host() {
         path: bench.path(),
         sealer: Arc::new(HostSealer::new(client, "mac".parse().unwrap())),
         counter: None,
+        recorded: 0,
         clock,
         accept: Accept::Verified,
     };

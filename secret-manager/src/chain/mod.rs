@@ -145,6 +145,12 @@ impl Chain {
         self.inner.clock.now()
     }
 
+    /// Counts changes of the base, as [`Store::generation`] says.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.inner.base.generation()
+    }
+
     /// Finds one secret.
     ///
     /// # Errors

@@ -41,6 +41,7 @@ impl Bench {
             path: dir.path().join("secrets.db"),
             sealer: Arc::<TestSealer>::clone(&sealer),
             counter: None,
+            recorded: 0,
             clock: clock.clone(),
             accept: Accept::Verified,
         };

@@ -179,7 +179,7 @@ impl Manager {
         let record = Record {
             outcome: Some(code.map_or(Outcome::Ok, Outcome::Failed)),
             duration_us: Some(micros),
-            ..record_of(&about, &used, kind, &time)
+            ..self.record_of(&about, &used, kind, &time)
         };
         let recorded = match (&done, exempt) {
             (Ok(_), Some(reason)) => Ok(Recorded::exempt(reason)),
@@ -211,7 +211,7 @@ impl Manager {
         let authorized = authorize(&rules, &caller.principal, request.operation(), about.name)?;
         if request.is_change() {
             let time = self.clock.now_text();
-            let record = record_of(about, used, Kind::Intent, &time);
+            let record = self.record_of(about, used, Kind::Intent, &time);
             let _intent = tokio::task::block_in_place(|| self.audit.append_synced(&record))
                 .map_err(|error| self.unrecorded(about.request_id, &error))?;
             *intended = true;
@@ -227,7 +227,7 @@ impl Manager {
         log_failure(about.request_id, about.operation, &error);
         let (time, used) = (self.clock.now_text(), Used::default());
         let outcome = Some(Outcome::Failed(code));
-        let record = Record { outcome, ..record_of(about, &used, Kind::Request, &time) };
+        let record = Record { outcome, ..self.record_of(about, &used, Kind::Request, &time) };
         match self.audit.append_refusal(&record) {
             Ok(_recorded) => error,
             Err(error) => self.unrecorded(about.request_id, &error),
@@ -238,6 +238,28 @@ impl Manager {
     pub(crate) fn count_refused(&self, error: &ServeError) {
         if let ServeError::Busy(busy) = error {
             self.metrics.count_refused(busy.limit());
+        }
+    }
+
+    /// What every record of a request says. The generation is that of the store.
+    pub(crate) fn record_of<'a>(
+        &self,
+        about: &About<'a>,
+        used: &'a Used,
+        kind: Kind,
+        time: &'a str,
+    ) -> Record<'a> {
+        Record {
+            request: Some(about.request_id),
+            principal: Some(about.principal.into()),
+            operation: about.operation,
+            secret: about.name.map(SecretName::as_str),
+            secret_version: used.version.as_deref(),
+            from: used.from.as_deref(),
+            unit: used.unit.as_deref().or(about.principal.unit().map(UnitName::as_str)),
+            protection: used.protection,
+            items: used.items,
+            ..Record::new(kind, time, self.chain.generation())
         }
     }
 
@@ -266,27 +288,6 @@ fn authorize<'a>(
         (Some(name), _) => rules.authorize(principal, operation, Some(name.as_str())),
         (None, request::STATUS | request::METRICS) => rules.authorize(principal, operation, None),
         (None, _) => rules.authorize_some(principal, operation),
-    }
-}
-
-/// What every record of a request says. The daemon has no key registry, so no generation.
-pub(crate) fn record_of<'a>(
-    about: &About<'a>,
-    used: &'a Used,
-    kind: Kind,
-    time: &'a str,
-) -> Record<'a> {
-    Record {
-        request: Some(about.request_id),
-        principal: Some(about.principal.into()),
-        operation: about.operation,
-        secret: about.name.map(SecretName::as_str),
-        secret_version: used.version.as_deref(),
-        from: used.from.as_deref(),
-        unit: used.unit.as_deref().or(about.principal.unit().map(UnitName::as_str)),
-        protection: used.protection,
-        items: used.items,
-        ..Record::new(kind, time, 0)
     }
 }
 

@@ -94,12 +94,14 @@ pub async fn run(
     let _lock = trust::lock_dir(&state_dir, LOCK_PATIENCE)?;
     let (mut shutdown, _trigger, reloads) =
         shutdown::listen().map_err(|error| RunError::System("signals", error))?;
-    let audit = audit::open(&config.audit)?.start(0, clock.clone())?;
-
+    let tail = audit::open(&config.audit)?;
+    let recorded = tail.last_generation().unwrap_or(0);
     let opened = tokio::select! {
-        opened = open(&config, state_dir, accept, &clock) => opened?,
-        () = shutdown.requested() => return Ok(audit.close()?),
+        opened = open(&config, state_dir, Known { recorded, accept }, &clock) => opened?,
+        () = shutdown.requested() => return Ok(()),
     };
+    // The audit never goes back, whatever the base is now.
+    let audit = tail.start(opened.chain.generation().max(recorded), clock.clone())?;
     let rules = RuleBook::new(config.rules);
     let manager =
         Arc::new(Manager::new(opened.chain, rules, audit, clock.clone(), first_request()?));
@@ -144,9 +146,18 @@ pub async fn run(
     let _ = reloading.await;
     while tasks.join_next().await.is_some() {}
     drop(credentials_file);
-    process::record_stop(&manager.audit, &clock, 0)?;
+    process::record_stop(&manager.audit, &clock, manager.chain.generation())?;
     tracing::info!("secret-manager has stopped");
     Ok(())
+}
+
+/// What is known of the base before it is opened.
+#[derive(Clone, Copy)]
+struct Known {
+    /// The last generation in the audit.
+    recorded: u64,
+    /// What the operator says of it.
+    accept: Accept,
 }
 
 /// What stands behind the requests.
@@ -165,7 +176,7 @@ enum Feeding {
 async fn open(
     config: &Config,
     state_dir: PathBuf,
-    accept: Accept,
+    known: Known,
     clock: &Clock,
 ) -> Result<Opened, RunError> {
     let clock = StoreClock::new(clock.clone());
@@ -198,8 +209,10 @@ async fn open(
                     path: state_dir.join(file),
                     sealer: Arc::new(HostSealer::new(client.clone(), key.clone())),
                     counter,
+                    // The audit has the base's generation, and no cache's.
+                    recorded: if number == last { known.recorded } else { 0 },
                     clock: clock.clone(),
-                    accept,
+                    accept: known.accept,
                 };
                 Arc::new(FileStore::open(options).await?)
             }
@@ -293,7 +306,8 @@ async fn reload_rules(manager: Arc<Manager>, path: PathBuf, running: Config, mut
         reloads.next().await;
         notify::reloading();
         let outcome = process::take_over(load_rules(&path, &running), &manager.rules);
-        process::record_reload(&manager.audit, &manager.clock, 0, outcome);
+        let generation = manager.chain.generation();
+        process::record_reload(&manager.audit, &manager.clock, generation, outcome);
         notify::ready("serving");
     }
 }

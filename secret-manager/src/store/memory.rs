@@ -295,6 +295,10 @@ impl Store for MemoryStore {
         self.sealing.as_ref().map(|sealing| sealing.sealer.key())
     }
 
+    fn generation(&self) -> u64 {
+        0
+    }
+
     fn look<'a>(&'a self, name: &'a SecretName) -> Pending<'a, Result<Known, StoreError>> {
         Box::pin(async {
             let passed = self.clock.passed();

@@ -27,6 +27,10 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The host's key that seals its values, if one does.
     fn key(&self) -> Option<&KeyName>;
 
+    /// Counts changes, for whoever keeps a record by which an older copy is noticed; 0 where a
+    /// counter does that, or where nothing outlasts the process.
+    fn generation(&self) -> u64;
+
     /// What is known of a name, deleted versions included.
     ///
     /// # Errors

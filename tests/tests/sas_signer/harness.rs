@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::faults::Faults;
 use tests::sealhost::{built, signal};
 use tests::{Response, Sealhost, Setup, http};
 
@@ -48,6 +49,7 @@ pub(crate) struct Signer {
     rules: String,
     more: String,
     child: Option<Child>,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Signer {
@@ -69,7 +71,7 @@ impl Signer {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
         fs::create_dir(dir.path().join("audit")).unwrap();
         let (rules, more) = (rules.to_owned(), String::new());
-        let signer = Self { host, dir, rules, more, child: None };
+        let signer = Self { host, dir, rules, more, child: None, environment: Vec::new() };
         signer.write_config();
         signer
     }
@@ -79,6 +81,16 @@ impl Signer {
         rules.clone_into(&mut self.rules);
         more.clone_into(&mut self.more);
         self.write_config();
+    }
+
+    /// Lets its storage fail as these say, from the next start on.
+    pub(crate) fn suffer(&mut self, faults: &Faults) {
+        self.environment = faults.environment();
+    }
+
+    /// Its directory, where everything is that it writes.
+    pub(crate) fn directory(&self) -> &Path {
+        self.dir.path()
     }
 
     fn write_config(&self) {
@@ -129,6 +141,7 @@ impl Signer {
             .arg(self.path("config.toml"))
             .args(["--log", "debug"])
             .env("NOTIFY_SOCKET", &notify_path)
+            .envs(self.environment.iter().map(|(name, path)| (name, path)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

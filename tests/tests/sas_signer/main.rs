@@ -12,6 +12,7 @@ mod harness;
 mod access;
 mod audit;
 mod bad_input;
+mod faults;
 mod lifecycle;
 mod memory;
 mod rollover;

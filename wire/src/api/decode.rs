@@ -1,5 +1,5 @@
 //! From a request body to a value, or to a fault with the code that says why not. A fault repeats
-//! field names at most, never a value.
+//! words at most that could be names of fields, never a value.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,6 +12,8 @@ use crate::code::{Code, Fault};
 use crate::limits::BODY_MAX_BYTES;
 
 const DETAIL_MAX_CHARS: usize = 200;
+/// Longest unknown word that is repeated; longer ones may be a secret in the wrong place.
+const WORD_MAX_CHARS: usize = 24;
 
 /// A request body. What serde cannot say about its values is said by `check`.
 pub trait Request: DeserializeOwned {
@@ -90,8 +92,26 @@ fn fault(error: &serde_json::Error) -> Fault {
         Some("unknown" | "missing" | "duplicate") => (Code::Malformed, message),
         _ => (Code::Malformed, "a value has another type than the field takes"),
     });
+    let message = without_stranger(message);
     let short: String = message.chars().take(DETAIL_MAX_CHARS).collect();
     Fault::new(code, format!("{short} at line {place}"))
+}
+
+/// Takes an unknown word out of serde's message, ``unknown field `WORD`, expected ...``, unless it
+/// looks like a word of ours that was misspelt.
+fn without_stranger(message: &str) -> String {
+    let whole = || message.to_owned();
+    let Some((begin, rest)) = message.split_once(" `") else { return whole() };
+    if !begin.starts_with("unknown") {
+        return whole();
+    }
+    // The word is the caller's and may hold anything; what follows it is serde's.
+    let Some((word, end)) = rest.split_once("`, expected ") else { return begin.to_owned() };
+    let is_ours = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    if word.chars().count() <= WORD_MAX_CHARS && word.chars().all(is_ours) {
+        return whole();
+    }
+    format!("{begin}, expected {end}")
 }
 
 #[cfg(test)]
@@ -173,6 +193,23 @@ mod tests {
     fn field_name_cannot_choose_the_code() {
         let fault = decode::<RandomRequest>(br#"{"too_large: x":1}"#).unwrap_err();
         assert_eq!(fault.code, Code::Malformed);
+    }
+
+    #[test]
+    fn field_name_that_could_be_a_secret_is_not_repeated() {
+        for name in ["Qk1a", "a b", "0123456789abcdef012345678", "X`, expected y", "\\u00e4"] {
+            let body = format!(r#"{{"{name}":1}}"#);
+            let fault = decode::<RandomRequest>(body.as_bytes()).unwrap_err().to_string();
+            assert!(fault.starts_with("malformed: unknown field, expected "), "{fault}");
+            assert!(!fault.contains(name), "{fault}");
+        }
+    }
+
+    #[test]
+    fn field_name_at_limit_is_repeated() {
+        let name = "a".repeat(WORD_MAX_CHARS);
+        let fault = decode::<RandomRequest>(format!(r#"{{"{name}":1}}"#).as_bytes()).unwrap_err();
+        assert!(fault.detail.contains(&name), "{fault}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ use wire::code::{Code, Fault};
 use self::name::Asked;
 use super::config::Credential;
 use super::error::ServeError;
-use super::line::{About, Manager, Used, log_failure, record_of};
+use super::line::{About, Manager, Used, log_failure};
 use crate::chain::Freshness;
 use crate::secret::{Query, Value};
 
@@ -135,7 +135,7 @@ impl Giver {
         let time = manager.clock.now_text();
         let record = Record {
             outcome: Some(code.map_or(Outcome::Ok, Outcome::Failed)),
-            ..record_of(&about, &used, Kind::Request, &time)
+            ..manager.record_of(&about, &used, Kind::Request, &time)
         };
         let recorded = match found {
             Ok(_) => manager.audit.append(&record),

@@ -1,6 +1,7 @@
 //! How the file changes: seal, commit, show, count. A change runs to its end even when its caller
 //! goes away, so that memory and file cannot come apart.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use wire::api::{SealItem, SecretBase64};
@@ -185,6 +186,7 @@ impl Inner {
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = changed;
         let counted = if self.counter.is_some() { Counted::Due } else { Counted::Yes };
         *progress = Progress { state: number, counted };
+        self.generation.store(number, Ordering::Relaxed);
         self.count(progress).await.map_err(StoreError::Uncounted)
     }
 
@@ -236,6 +238,7 @@ impl Inner {
         let ahead = |error: StoreError| CounterError(format!("it is ahead, and {error}"));
         followed.await.map_err(ahead)?;
         progress.state = number;
+        self.generation.store(number, Ordering::Relaxed);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod db;
 mod open;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use wire::api::{SealItem, SecretBase64, UnsealItem};
@@ -37,8 +38,11 @@ pub struct FileStoreOptions {
     pub path: PathBuf,
     /// Who seals the values.
     pub sealer: Arc<dyn Sealer>,
-    /// What notices an older file; nothing does without one.
+    /// What notices an older file, whatever else is put back with it.
     pub counter: Option<Arc<dyn Counter>>,
+    /// The number of a state that the file had at some time, as far as its owner has a record of
+    /// it; 0 where it has none. Without a counter a file that is behind is refused by it.
+    pub recorded: u64,
     /// The clock that is to know the dates on record.
     pub clock: StoreClock,
     /// Whether to take what does not verify.
@@ -73,6 +77,8 @@ struct Inner {
     clock: StoreClock,
     db: Arc<Mutex<Db>>,
     index: RwLock<Index<Stored, Buried>>,
+    /// The number of the state on disk, for those who only look.
+    generation: AtomicU64,
     /// Held for the whole of a change.
     progress: tokio::sync::Mutex<Progress>,
 }
@@ -188,6 +194,13 @@ impl Store for FileStore {
 
     fn key(&self) -> Option<&KeyName> {
         Some(self.inner.sealer.key())
+    }
+
+    fn generation(&self) -> u64 {
+        match self.inner.counter {
+            None => self.inner.generation.load(Ordering::Relaxed),
+            Some(_) => 0,
+        }
     }
 
     fn look<'a>(&'a self, name: &'a SecretName) -> Pending<'a, Result<Known, StoreError>> {

@@ -3,6 +3,7 @@
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use wire::api::UnsealItem;
@@ -68,7 +69,7 @@ impl Opening {
         // the host seals.
         let _it_seals = self.seal_state(&id, 0, &index).await?;
         let number = match &self.options.counter {
-            None => 0,
+            None => self.above_recorded(0)?,
             Some(counter) => match counter.read().await.map_err(|it| self.counter_error(it))? {
                 None => counter.create().await.map_err(|it| self.counter_error(it))?,
                 // There was a file, or else who would have made the counter?
@@ -103,7 +104,9 @@ impl Opening {
 
     /// Compares state and counter.
     async fn compare(&self, state: u64) -> Result<Counted, OpenError> {
-        let Some(counter) = &self.options.counter else { return Ok(Counted::Yes) };
+        let Some(counter) = &self.options.counter else {
+            return self.above_recorded(state).map(|_number| Counted::Yes);
+        };
         let path = self.options.path.clone();
         match counter.read().await.map_err(|error| self.counter_error(error))? {
             Some(counter) if counter == state => Ok(Counted::Yes),
@@ -113,6 +116,20 @@ impl Opening {
                 Err(OpenError::ForeignCounter { path, state, counter: counter.to_string() })
             }
             None => Err(OpenError::ForeignCounter { path, state, counter: "nothing".into() }),
+        }
+    }
+
+    /// The number of the state, where the record does not know of a later one; what the operator
+    /// accepts goes on after that.
+    fn above_recorded(&self, state: u64) -> Result<u64, OpenError> {
+        let FileStoreOptions { path, recorded, accept, .. } = &self.options;
+        match accept {
+            _ if state >= *recorded => Ok(state),
+            Accept::Present => Ok(*recorded),
+            Accept::Verified => {
+                let (path, recorded) = (path.clone(), *recorded);
+                Err(OpenError::OlderThanAudit { path, state, recorded })
+            }
         }
     }
 
@@ -128,7 +145,7 @@ impl Opening {
         }
         let counter = self.options.counter.clone();
         let number = match &counter {
-            None => state.number.saturating_add(1),
+            None => self.above_recorded(state.number)?.saturating_add(1),
             Some(counter) => self.next_of(counter.as_ref()).await?,
         };
         tracing::warn!(
@@ -191,7 +208,7 @@ impl Opening {
     }
 
     fn finish(self, state: &State, index: Index<Stored, Buried>, progress: Progress) -> Inner {
-        let FileStoreOptions { label, path: _, sealer, counter, clock, accept: _ } = self.options;
+        let FileStoreOptions { label, sealer, counter, clock, .. } = self.options;
         clock.observe(state.clock);
         Inner {
             label,
@@ -201,6 +218,7 @@ impl Opening {
             clock,
             db: self.db,
             index: RwLock::new(index),
+            generation: AtomicU64::new(progress.state),
             progress: tokio::sync::Mutex::new(progress),
         }
     }

@@ -47,6 +47,7 @@ impl Bench {
             path: self.path(),
             sealer: Arc::<TestSealer>::clone(&self.sealer),
             counter: counter.map(|counter| Arc::<TestCounter>::clone(counter) as Arc<dyn Counter>),
+            recorded: 0,
             clock: self.clock.clone(),
             accept,
         };
@@ -313,6 +314,7 @@ async fn directory_without_the_right_to_write_is_named() {
         path: missing.into(),
         sealer: Arc::<TestSealer>::clone(&bench.sealer),
         counter: None,
+        recorded: 0,
         clock: bench.clock.clone(),
         accept: Accept::Verified,
     };
