@@ -327,7 +327,8 @@ impl Sealhost {
     /// The status with which it ended; its log says why.
     pub fn try_start_with(&mut self, arguments: &[&str]) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "it is running already");
-        let child = Starting::new("sealhost", self.dir(), arguments).until_ready()?;
+        let child =
+            Starting::new("sealhost", self.dir(), arguments, &self.environment).until_ready()?;
         self.child = Some(child);
         Ok(())
     }

@@ -177,7 +177,7 @@ impl Router {
                     match asked {
                         Err(error) if error.is_wrong_device() || error.is_refused() => {
                             let replaced = error.is_wrong_device();
-                            let reason = OpenError::Call(error).reason(isolation);
+                            let reason = OpenError::Call(error).reason(&provider.config.source);
                             return if replaced {
                                 Availability::Replaced(reason)
                             } else {
