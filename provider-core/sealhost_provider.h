@@ -483,8 +483,6 @@ typedef struct sealhost_counter_ref {
 } sealhost_counter_ref;
 
 /**
- * A provider as a table of functions. All but `public_key`, `sign`, `auth_subject`, those of
- * counters and `needs` are required.
  * What a device says of failed authorizations. The text is printable UTF-8 closed by a zero.
  */
 typedef struct sealhost_condition {
@@ -519,8 +517,8 @@ typedef struct sealhost_condition {
 } sealhost_condition;
 
 /**
- * A provider as a table of functions. All but `public_key`, `sign`, `auth_subject`,
- * `condition` and those of counters are required.
+ * A provider as a table of functions. All but `public_key`, `sign`, `auth_subject`, those of
+ * counters, `needs` and `condition` are required.
  */
 typedef struct sealhost_table {
     /**
@@ -652,6 +650,7 @@ typedef struct sealhost_table {
                      size_t settings_count,
                      uint8_t *text_out,
                      size_t *text_out_len);
+    /**
      * Says how near the device is to refusing authorizations, without trying one. May be absent.
      */
     int32_t (*condition)(sealhost_instance *instance, struct sealhost_condition *condition_out);
