@@ -256,6 +256,12 @@ fn rates_and_bytes_at_their_limits_are_accepted_and_past_them_refused() {
 }
 
 #[test]
+fn rule_can_name_a_unit() {
+    let rule = "principal = { unit = \"web@.service\" }\noperations = [\"status\"]";
+    assert_eq!(parse(&with("[[rule]]", rule)).rules.len(), 1);
+}
+
+#[test]
 fn unknown_key_of_a_rule_is_refused() {
     check_rule(
         "principal = { uids = 0 }\noperation = [\"status\"]",
