@@ -256,7 +256,7 @@ impl Manager {
             secret: about.name.map(SecretName::as_str),
             secret_version: used.version.as_deref(),
             from: used.from.as_deref(),
-            unit: used.unit.as_deref().or(about.principal.unit().map(UnitName::as_str)),
+            unit: used.unit.as_deref().or_else(|| about.principal.unit().map(UnitName::as_str)),
             protection: used.protection,
             items: used.items,
             ..Record::new(kind, time, self.chain.generation())
