@@ -238,7 +238,7 @@ fn check_range(key: &str, (least, most): (i64, i64), read: impl Fn(&Limits) -> O
     for number in [least, most] {
         assert_eq!(read(&parse(&file(number)).limits), Some(number));
     }
-    for number in [least - 1, most + 1] {
+    for number in [least.saturating_sub(1), most.saturating_add(1)] {
         let range = format!("{number} is out of range; give a number from {least} to {most}");
         check(&file(number), &[&format!("[limits] {key}: {range}")]);
     }

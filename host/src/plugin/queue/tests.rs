@@ -52,7 +52,7 @@ fn check(
     accounts: &[Account],
     last: Option<Result<(), CallError>>,
 ) {
-    run(async { assert_eq!(last_of(&queue(at_device, ahead), accounts).await, last) });
+    run(async move { assert_eq!(last_of(&queue(at_device, ahead), accounts).await, last) });
 }
 
 #[test]
