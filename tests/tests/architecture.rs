@@ -84,10 +84,23 @@ fn providers_see_no_principals_envelopes_or_audit() {
         ("audit", "the audit"),
         UNIX_SOCKETS,
     ];
-    check(&["provider-soft/src", "provider-pkcs11/src"], &words, &[]);
+    check(&["provider-soft/src", "provider-pkcs11/src", "provider-fault/src"], &words, &[]);
     // A TPM has audit sessions of its own.
     let words: Vec<_> = words.into_iter().filter(|(word, _)| *word != "audit").collect();
     check(&["provider-tpm/src"], &words, &[]);
+}
+
+#[test]
+fn fault_plugin_knows_no_device() {
+    let words = [
+        ("tpm", "a TPM word"),
+        ("TPM", "a TPM word"),
+        ("pkcs11", "a PKCS#11 word"),
+        ("PKCS", "a PKCS#11 word"),
+        ("provider_soft", "a provider"),
+        CRYPTO,
+    ];
+    check(&["provider-fault/src"], &words, &[]);
 }
 
 #[test]
@@ -191,6 +204,7 @@ fn unsafe_stands_in_the_files_that_the_architecture_names() {
     let named = page.split("**Unsafe**").nth(1).unwrap().split("\n\n").next().unwrap();
     let crates = ["provider-core", "provider-soft", "provider-tpm", "provider-pkcs11", "wire"];
     let crates = crates.iter().chain(&[
+        "provider-fault",
         "daemon",
         "host",
         "client",
@@ -235,6 +249,7 @@ fn every_room_of_the_table_is_a_folder() {
 fn no_file_is_longer_than_a_reader_bears() {
     let crates = ["provider-core", "provider-soft", "provider-tpm", "provider-pkcs11", "wire"];
     let crates = crates.iter().chain(&[
+        "provider-fault",
         "daemon",
         "host",
         "client",

@@ -64,7 +64,7 @@ struct Room {
 /// Crates of ours that nobody installs.
 const NOT_SHIPPED: [&str; 4] = ["benches", "plugin-panics", "swtpm-fixtures", "tests"];
 
-const PROVIDERS: [&str; 3] = ["provider-soft", "provider-tpm", "provider-pkcs11"];
+const PROVIDERS: [&str; 4] = ["provider-soft", "provider-tpm", "provider-pkcs11", "provider-fault"];
 const DEVICE_LIBRARIES: [&str; 4] = ["tss-esapi", "tss-esapi-sys", "cryptoki", "cryptoki-sys"];
 
 const ROOMS: &[Room] = &[
@@ -91,6 +91,12 @@ const ROOMS: &[Room] = &[
         knows: &["provider-core"],
         tests_know: &["swtpm-fixtures"],
         never_reaches: &["hyper", "nix", "rusqlite", "tokio", "tss-esapi"],
+    },
+    Room {
+        name: "provider-fault",
+        knows: &["provider-core"],
+        tests_know: &[],
+        never_reaches: &["aws-lc-rs", "cryptoki", "hyper", "nix", "rusqlite", "tokio", "tss-esapi"],
     },
     Room {
         name: "wire",
