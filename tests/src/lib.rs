@@ -13,6 +13,7 @@ pub mod audit;
 mod dice;
 pub mod faults;
 pub mod http;
+mod in_front;
 pub mod ledger;
 mod process;
 mod rounds;

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::audit;
 use crate::faults::Faults;
 use crate::http::{self, Response};
+use crate::in_front;
 use crate::process::{self, Starting};
 
 pub use crate::process::{built, children, signal};
@@ -62,15 +63,21 @@ impl Setup {
     /// Adds the software provider `soft`, in the host's process.
     #[must_use]
     pub fn with_soft(self) -> Self {
-        self.with_provider(
-            "name = \"soft\"\nplugin = \"provider_soft\"\nisolation = \"in-process\"\n",
-        )
+        self.with_ours("soft", "provider_soft", "isolation = \"in-process\"\n", "", "")
     }
 
     /// Adds the software provider under another name, in a worker.
     #[must_use]
     pub fn with_soft_worker(self, name: &str) -> Self {
-        self.with_provider(&format!("name = \"{name}\"\nplugin = \"provider_soft\"\n"))
+        self.with_ours(name, "provider_soft", "", "", "")
+    }
+
+    /// Adds the software provider under another name, in a worker and behind the fault plugin;
+    /// [`Sealhost::plan`] says what happens to its calls. `more` is the rest of its section.
+    #[must_use]
+    pub fn with_soft_behind_faults(self, name: &str, more: &str) -> Self {
+        let text = in_front::section(name, "provider_soft", "", "", more, "");
+        self.with_provider(&text)
     }
 
     /// Adds the TPM provider `tpm` on an emulator.
@@ -82,26 +89,37 @@ impl Setup {
     /// Adds the TPM provider `tpm` at a TCTI.
     #[must_use]
     pub fn with_tpm_at(self, tcti: &str) -> Self {
-        self.with_provider(&format!(
-            "name = \"tpm\"\nplugin = \"provider_tpm\"\n\
-             [provider.settings]\ntcti = \"{tcti}\"\n\
-             [provider.env]\nTSS2_LOG = \"all+none\"\n"
-        ))
+        let settings = format!("tcti = \"{tcti}\"\n");
+        let env = "[provider.env]\nTSS2_LOG = \"all+none\"\n";
+        self.with_ours("tpm", "provider_tpm", "", &settings, env)
     }
 
     /// Adds the PKCS#11 provider `hsm` on a SoftHSM token.
     #[must_use]
     pub fn with_hsm(self, hsm: &SoftHsm) -> Self {
-        self.with_provider(&format!(
-            "name = \"hsm\"\nplugin = \"provider_pkcs11\"\n\
-             [provider.settings]\nmodule = \"{}\"\ntoken = \"pkcs11:token={}\"\n\
-             pin_source = \"file:{}\"\n\
-             [provider.env]\nSOFTHSM2_CONF = \"{}\"\n",
+        let settings = format!(
+            "module = \"{}\"\ntoken = \"pkcs11:token={}\"\npin_source = \"file:{}\"\n",
             hsm.module_path(),
             hsm.label(),
             hsm.pin_file().display(),
-            hsm.conf_path().display(),
-        ))
+        );
+        let env = format!("[provider.env]\nSOFTHSM2_CONF = \"{}\"\n", hsm.conf_path().display());
+        self.with_ours("hsm", "provider_pkcs11", "", &settings, &env)
+    }
+
+    /// Adds one of our providers: `head` are lines of its section, `more` is what follows its
+    /// settings. Where the run wants it, the fault plugin stands in front.
+    fn with_ours(self, name: &str, plugin: &str, head: &str, settings: &str, more: &str) -> Self {
+        let text = in_front::wanted().map_or_else(
+            || {
+                format!(
+                    "name = \"{name}\"\nplugin = \"{plugin}\"\n{head}\
+                     [provider.settings]\n{settings}{more}"
+                )
+            },
+            |plan| in_front::section(name, plugin, head, settings, more, &plan),
+        );
+        self.with_provider(&text)
     }
 
     /// Adds a provider as written.
@@ -184,7 +202,7 @@ impl Setup {
         }
         let host = Sealhost { dir, setup: self, child: None, environment: Vec::new() };
         fs::DirBuilder::new().mode(0o755).create(host.plugin_dir()).unwrap();
-        for plugin in ["provider_soft", "provider_tpm", "provider_pkcs11"] {
+        for plugin in ["provider_soft", "provider_tpm", "provider_pkcs11", "provider_fault"] {
             host.install(&built(&format!("lib{plugin}.so")), plugin);
         }
         host.write_config();
@@ -416,6 +434,23 @@ impl Sealhost {
         process::wait_until(what, &self.dir().join("log"), || holds(self));
     }
 
+    /// Changes the plan of a provider behind the fault plugin; it holds from the next call on.
+    pub fn plan(&self, provider: &str, plan: &str) {
+        let file = self.dir().join(format!("{provider}.plan"));
+        let next = file.with_extension("next");
+        fs::write(&next, plan).unwrap();
+        fs::rename(next, file).unwrap();
+    }
+
+    /// The calls that a provider behind the fault plugin got, with the faults they got, since its
+    /// plan was changed.
+    #[must_use]
+    pub fn journal(&self, provider: &str) -> Vec<String> {
+        let journal = process::read(&self.dir().join(format!("{provider}.journal")));
+        let calls = journal.rsplit_once("plan ").map_or("", |(_, calls)| calls);
+        calls.lines().skip(1).map(str::to_owned).collect()
+    }
+
     fn write_config(&self) {
         let Setup { floor, fallback_after, order, providers, rules, more, mode, rotation, .. } =
             &self.setup;
@@ -431,6 +466,7 @@ impl Sealhost {
              {more}{providers}\n{rules}",
             audit.display(),
         );
+        let text = text.replace(in_front::HOST_DIR, &dir.to_string());
         fs::write(self.config_path(), text).unwrap();
         fs::set_permissions(self.config_path(), fs::Permissions::from_mode(0o600)).unwrap();
     }
