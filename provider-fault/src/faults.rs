@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use provider_core::{ErrorKind, ProviderError, Result, Settings};
+use provider_core::{ErrorKind, Need, ProviderError, Result, Settings};
 
 use crate::answer::Answer;
 use crate::boundary;
@@ -64,6 +64,17 @@ impl Faults {
         };
         let state = Mutex::new(State { text, plan, counts, journal });
         Ok(Self { written, file, state })
+    }
+
+    /// What the plan and the journal need of the machine: the directories that they are in, because
+    /// a file that is put in the place of another is another file.
+    pub(crate) fn needs(settings: &mut Settings) -> Vec<Need> {
+        let _written = settings.take("plan");
+        let directory =
+            |file: String| Path::new(&file).parent().and_then(Path::to_str).map(str::to_owned);
+        let plan = settings.take("plan_file").and_then(directory).map(Need::Read);
+        let journal = settings.take("journal").and_then(directory).map(Need::Write);
+        plan.into_iter().chain(journal).collect()
     }
 
     /// Counts a call, notes it, and does to it what comes before the device.

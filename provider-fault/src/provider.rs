@@ -5,7 +5,7 @@ use std::path::Path;
 use provider_core::call::Instance;
 use provider_core::{
     AuthSubject, Capabilities, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac,
-    Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature,
+    Needs, Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature,
 };
 
 use crate::answer::Answer;
@@ -56,6 +56,15 @@ impl Provider for FaultProvider {
         let faults = Faults::take(&mut settings)?;
         let turn = faults.begin(Verb::AuthSubject)?;
         turn.finish(|| boundary::load(Path::new(&plugin))?.auth_subject(&settings))
+    }
+
+    /// Has no share in the plan: whoever asks may neither read it nor write the journal.
+    fn needs(mut settings: Settings) -> Result<Needs> {
+        let plugin = take_plugin(&mut settings)?;
+        let own = Faults::needs(&mut settings);
+        let mut needs = boundary::load(Path::new(&plugin))?.needs(&settings)?;
+        needs.0.extend(own);
+        Ok(needs)
     }
 
     fn info(&self) -> Info {

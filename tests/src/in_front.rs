@@ -27,7 +27,7 @@ pub(crate) fn section(
     format!(
         "name = \"{name}\"\nplugin = \"provider_fault\"\n{head}\
          [provider.settings]\nplugin = \"{HOST_DIR}/plugins/lib{plugin}.so\"\n\
-         plan = \"{plan}\"\nplan_file = \"{HOST_DIR}/{name}.plan\"\n\
-         journal = \"{HOST_DIR}/{name}.journal\"\n{root}{settings}{more}"
+         plan = \"{plan}\"\nplan_file = \"{HOST_DIR}/faults/{name}.plan\"\n\
+         journal = \"{HOST_DIR}/faults/{name}.journal\"\n{root}{settings}{more}"
     )
 }

@@ -201,7 +201,9 @@ impl Setup {
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
         }
         let host = Sealhost { dir, setup: self, child: None, environment: Vec::new() };
-        fs::DirBuilder::new().mode(0o755).create(host.plugin_dir()).unwrap();
+        for directory in [host.plugin_dir(), host.dir().join("faults")] {
+            fs::DirBuilder::new().mode(0o755).create(directory).unwrap();
+        }
         for plugin in ["provider_soft", "provider_tpm", "provider_pkcs11", "provider_fault"] {
             host.install(&built(&format!("lib{plugin}.so")), plugin);
         }
@@ -436,7 +438,7 @@ impl Sealhost {
 
     /// Changes the plan of a provider behind the fault plugin; it holds from the next call on.
     pub fn plan(&self, provider: &str, plan: &str) {
-        let file = self.dir().join(format!("{provider}.plan"));
+        let file = self.dir().join(format!("faults/{provider}.plan"));
         let next = file.with_extension("next");
         fs::write(&next, plan).unwrap();
         fs::rename(next, file).unwrap();
@@ -446,7 +448,7 @@ impl Sealhost {
     /// plan was changed.
     #[must_use]
     pub fn journal(&self, provider: &str) -> Vec<String> {
-        let journal = process::read(&self.dir().join(format!("{provider}.journal")));
+        let journal = process::read(&self.dir().join(format!("faults/{provider}.journal")));
         let calls = journal.rsplit_once("plan ").map_or("", |(_, calls)| calls);
         calls.lines().skip(1).map(str::to_owned).collect()
     }
