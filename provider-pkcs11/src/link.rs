@@ -92,8 +92,15 @@ impl Link {
             handles: RwLock::default(),
             module,
         };
-        link.connect(&mut link.state())?;
-        Ok(link)
+        let mut state = link.state();
+        let connected = link.connect(&mut state).map(drop);
+        let refused = state.refused.take();
+        drop(state);
+        match (connected, refused) {
+            (Ok(()), _) => Ok(link),
+            (Err(_), Some(refused)) => Err(refused),
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// Records the identity of a token that had none. From here on each connection checks it.
@@ -214,7 +221,10 @@ impl Link {
                 Some(outcome) => outcome,
             };
             if let Err(Fault::PinRefused(error)) = &outcome {
-                state.refused = Some(error.clone());
+                // Whoever finds the PIN locked is told so. From then on it counts as refused, so that
+                // the host shows it to nobody until somebody has unlocked it and says so.
+                let detail = error.detail.clone();
+                state.refused = Some(ProviderError::new(ErrorKind::DeviceAuth, detail));
             }
             state.reinitialize = false;
             state.connection = Some(outcome.map_err(Fault::into_error)?);
@@ -245,7 +255,7 @@ impl Link {
 
     /// Logs in, and makes sure that it is the token that we know.
     fn enter(&self, pkcs11: &Pkcs11, token: &Token, keeper: &Session) -> Step<()> {
-        token.log_in(keeper, self.config.pin.as_ref())?;
+        token.log_in(pkcs11, keeper, self.config.pin.as_ref())?;
         let Some(identity) = self.identity.get() else { return Ok(()) };
         marker::check_answer(keeper, identity).or_else(|fault| {
             // A token that went away meanwhile is not another token.

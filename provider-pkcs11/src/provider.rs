@@ -274,7 +274,7 @@ fn describe(desk: &Desk<'_>, abilities: Abilities) -> Step<Info> {
         None => format!("{} {}", library.library_description(), library.library_version()),
     };
     let notes = match &desk.token.info {
-        Some(_) => "",
+        Some(_) => desk.token.warning().unwrap_or_default(),
         None => "the token cannot be read: it is named by its slot, whose number may change",
     };
     Ok(Info {

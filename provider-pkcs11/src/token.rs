@@ -139,7 +139,7 @@ impl Token {
     ///
     /// # Secrets
     /// The binding wipes its copy of the PIN.
-    pub(crate) fn log_in(&self, session: &Session, pin: Option<&Pin>) -> Step<()> {
+    pub(crate) fn log_in(&self, pkcs11: &Pkcs11, session: &Session, pin: Option<&Pin>) -> Step<()> {
         let name = self.name();
         if let Some(info) = &self.info {
             if !info.login_required() {
@@ -159,8 +159,25 @@ impl Token {
         match session.login_with_raw(UserType::User, &copy) {
             // Another session of this process is logged in, and by that all are.
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(error) => Err(refusal(error.into(), &name)),
+            Err(error) => Err(refusal(error.into(), &name, || self.what_is_left(pkcs11))),
         }
+    }
+
+    /// What the token says now of the tries that are left, after it refused one.
+    fn what_is_left(&self, pkcs11: &Pkcs11) -> &'static str {
+        let now = pkcs11.get_token_info(self.slot).ok().filter(|_| self.info.is_some());
+        match now.as_ref().map(PinFlags::of) {
+            Some(PinFlags { locked: true, .. }) => LOCKED,
+            Some(PinFlags { final_try: true, .. }) => "one try is left",
+            Some(PinFlags { count_low: true, .. }) => COUNT_LOW,
+            Some(_) | None => "",
+        }
+    }
+
+    /// What an operator should know of the PIN of a token that takes it still.
+    pub(crate) fn warning(&self) -> Option<&'static str> {
+        let low = self.info.as_ref().is_some_and(TokenInfo::user_pin_count_low);
+        low.then_some(COUNT_LOW)
     }
 
     fn name(&self) -> String {
@@ -171,8 +188,13 @@ impl Token {
     }
 }
 
+const COUNT_LOW: &str = "CKF_USER_PIN_COUNT_LOW is set: a wrong PIN was shown to the token since \
+                         the last login; few tries may be left";
+const LOCKED: &str = "the security officer must reset the PIN";
+
 /// What a token says of its PIN.
 struct PinFlags {
+    count_low: bool,
     locked: bool,
     final_try: bool,
     to_be_changed: bool,
@@ -181,6 +203,7 @@ struct PinFlags {
 impl PinFlags {
     fn of(info: &TokenInfo) -> Self {
         Self {
+            count_low: info.user_pin_count_low(),
             locked: info.user_pin_locked(),
             final_try: info.user_pin_final_try(),
             to_be_changed: info.user_pin_to_be_changed(),
@@ -193,8 +216,10 @@ impl PinFlags {
     /// PKCS#11 3.0 section 3.2, CK_TOKEN_INFO flags.
     fn check(&self, name: &str) -> Step<()> {
         let (kind, why) = if self.locked {
-            let why = "CKF_USER_PIN_LOCKED is set; the security officer must reset the PIN";
-            (ErrorKind::LockedOut, why)
+            (
+                ErrorKind::LockedOut,
+                "CKF_USER_PIN_LOCKED is set; the security officer must reset the PIN",
+            )
         } else if self.final_try {
             let why = "CKF_USER_PIN_FINAL_TRY is set, so that a wrong PIN would lock it; log in \
                        by hand once, then retry";
@@ -209,12 +234,15 @@ impl PinFlags {
 }
 
 /// Tells a refused PIN from a login that failed otherwise.
-fn refusal(fault: Fault, name: &str) -> Fault {
+fn refusal(fault: Fault, name: &str, left: impl FnOnce() -> &'static str) -> Fault {
     let Fault::Refused(error) = fault else { return fault };
     if !matches!(error.kind, ErrorKind::DeviceAuth | ErrorKind::LockedOut) {
         return Fault::Refused(error);
     }
-    let detail = format!("{}: {name}; this PIN is not tried again", error.detail);
+    // Some tokens say it by the return value alone.
+    let left = if error.kind == ErrorKind::LockedOut { LOCKED } else { left() };
+    let between = if left.is_empty() { "" } else { "; " };
+    let detail = format!("{}: {name}; this PIN is not tried again{between}{left}", error.detail);
     Fault::PinRefused(ProviderError::new(error.kind, detail))
 }
 
@@ -231,7 +259,8 @@ fn lost(why: &str) -> Fault {
 mod tests {
     use super::*;
 
-    const CLEAR: PinFlags = PinFlags { locked: false, final_try: false, to_be_changed: false };
+    const CLEAR: PinFlags =
+        PinFlags { count_low: false, locked: false, final_try: false, to_be_changed: false };
 
     fn check(flags: &PinFlags, expected: Option<(ErrorKind, &str)>) {
         let error = flags.check("token a").err().map(Fault::into_error);
@@ -244,6 +273,11 @@ mod tests {
     #[test]
     fn token_without_a_flag_may_be_shown_a_pin() {
         check(&CLEAR, None);
+    }
+
+    #[test]
+    fn token_with_few_tries_may_still_be_shown_one() {
+        check(&PinFlags { count_low: true, ..CLEAR }, None);
     }
 
     #[test]
