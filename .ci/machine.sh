@@ -22,6 +22,7 @@ PACKAGES_DEMO=(
 )
 # Only what the tests run against.
 PACKAGES_CHECK=(
+    libp11-kit-dev                                  # the header of PKCS#11, for a module of the tests
     libnss3 libnss3-tools                           # a second PKCS#11 module, and its tool
     tpm2-tools                                      # extends PCRs from outside
     g++                                             # compiles the plugin header as C++ too

@@ -71,8 +71,23 @@ impl SoftHsm {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn add_token(&self, label: &str, pin: &str) -> Result<()> {
+        self.init_token(&["--free", "--label", label], pin)
+    }
+
+    /// Initializes the token anew, as C_InitToken does: label and serial number stay, every object
+    /// goes. A module that is initialized already does not see it at once.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn initialize_anew(&self, pin: &str) -> Result<()> {
+        self.init_token(&["--token", &self.label, "--label", &self.label], pin)
+    }
+
+    fn init_token(&self, which: &[&str], pin: &str) -> Result<()> {
         let output = Command::new(TOOL)
-            .args(["--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", SO_PIN])
+            .arg("--init-token")
+            .args(which)
+            .args(["--pin", pin, "--so-pin", SO_PIN])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("SOFTHSM2_CONF", self.conf_path())

@@ -19,6 +19,7 @@ mod process;
 mod rounds;
 pub mod sealhost;
 pub mod secrets;
+pub mod shim;
 pub mod traces;
 pub mod user;
 
@@ -27,4 +28,5 @@ pub use http::{Response, b64};
 pub use rounds::rounds;
 pub use sealhost::{Sealhost, Setup};
 pub use secrets::{SecretManager, SecretSetup};
+pub use shim::Shim;
 pub use user::User;
