@@ -1,7 +1,8 @@
 //! What each answer of a device looks like when it is wrong, or when nothing was written.
 
+use provider_core::condition::Standing;
 use provider_core::key::{MAC_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES};
-use provider_core::{AuthSubject, Identity, KeyBlob, Mac, PublicKey, Signature};
+use provider_core::{AuthSubject, Condition, Identity, KeyBlob, Mac, PublicKey, Signature};
 
 /// An answer that can be spoilt.
 pub(crate) trait Answer: Sized {
@@ -115,6 +116,21 @@ impl Answer for (KeyBlob, u64) {
 
     fn empty(self) -> Self {
         (self.0.empty(), self.1.empty())
+    }
+}
+
+/// A wrong one says of a calm device that it is locked, and of any other that it is calm.
+impl Answer for Condition {
+    fn wrong(self) -> Self {
+        let standing = match self.standing {
+            Standing::Calm => Standing::Locked,
+            Standing::TriesUsed | Standing::LastTry | Standing::Locked => Standing::Calm,
+        };
+        Self { standing, ..self }
+    }
+
+    fn empty(self) -> Self {
+        self
     }
 }
 

@@ -109,14 +109,15 @@ impl Faults {
             .iter()
             .filter(|rule| match rule.verb {
                 Some(named) => named == verb && rule.select.has(own),
-                // `info` and `close` have a share in `any every` only.
+                // One without a number has a share in `any every` only.
                 None => {
-                    rule.fault.fits(verb) && rule.select.has(if verb.is_any() { any } else { 0 })
+                    rule.fault.fits(verb)
+                        && rule.select.has(if verb.is_numbered() { any } else { 0 })
                 }
             })
             .copied()
             .collect();
-        if state.counts.unplugged && verb.is_any() {
+        if state.counts.unplugged && verb.can_fail() {
             rules = vec![Rule::unplugged()];
         }
         state.counts.unplugged |= rules.iter().any(|rule| rule.fault == Fault::Unplug);

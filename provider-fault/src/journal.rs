@@ -26,7 +26,7 @@ impl Counts {
                 own = *count;
             }
         }
-        if verb.is_any() {
+        if verb.is_numbered() {
             self.any = self.any.saturating_add(1);
         }
         (own, self.any)

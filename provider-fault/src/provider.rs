@@ -4,8 +4,9 @@ use std::path::Path;
 
 use provider_core::call::Instance;
 use provider_core::{
-    AuthSubject, Capabilities, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac,
-    Needs, Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature,
+    AuthSubject, Capabilities, Condition, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef,
+    KeySpec, Mac, Needs, Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets,
+    Settings, Signature,
 };
 
 use crate::answer::Answer;
@@ -125,6 +126,10 @@ impl Provider for FaultProvider {
 
     fn counter_destroy(&self, counter: CounterRef<'_>) -> Result<()> {
         self.call(Verb::CounterDestroy, |inner| inner.counter_destroy(counter))
+    }
+
+    fn condition(&self) -> Result<Condition> {
+        self.call(Verb::Condition, Instance::condition)
     }
 }
 

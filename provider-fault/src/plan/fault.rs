@@ -99,7 +99,7 @@ impl Fault {
             Self::Slow(_) | Self::Leak(_) | Self::Hang | Self::Crash | Self::Exit | Self::Panic => {
                 true
             }
-            Self::Fails(_) | Self::Unplug | Self::Wrong => verb.is_any(),
+            Self::Fails(_) | Self::Unplug | Self::Wrong => verb.can_fail(),
             Self::Empty | Self::Long => verb.gives_length(),
             Self::Unwritten => verb.gives_fixed(),
         }

@@ -54,13 +54,20 @@ verbs! {
     CounterRead = "counter_read",
     /// Removes a counter.
     CounterDestroy = "counter_destroy",
+    /// Tells how near a lockout is.
+    Condition = "condition",
 }
 
 impl Verb {
-    /// Whether `any` means it: `info` and `close` cannot answer with an error, and a call number of
-    /// theirs would be one without a fault.
-    pub(crate) const fn is_any(self) -> bool {
+    /// Whether it can answer with an error.
+    pub(crate) const fn can_fail(self) -> bool {
         !matches!(self, Self::Info | Self::Close)
+    }
+
+    /// Whether it has a number among those of `any`: a number of `info` and `close` would be one
+    /// without a fault, and `condition` is asked by the host's own clock.
+    pub(crate) const fn is_numbered(self) -> bool {
+        self.can_fail() && !matches!(self, Self::Condition)
     }
 
     /// Whether it gives bytes of a length that it states itself.
