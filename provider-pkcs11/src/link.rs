@@ -113,6 +113,15 @@ impl Link {
         self.state().connection.as_ref().map_or(1, |connection| connection.limit)
     }
 
+    /// The token as it shows itself now, without a session.
+    ///
+    /// # Errors
+    /// `DeviceGone`: it is away.
+    pub(crate) fn token(&self) -> Result<Token> {
+        let found = self.module.call(|pkcs11, _| Token::find(pkcs11, &self.config.token));
+        found.map_err(Fault::into_error)
+    }
+
     /// Runs a step in a pooled session. When it loses the session, the login or the token, it
     /// connects again and runs the step once more.
     ///

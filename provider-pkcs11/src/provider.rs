@@ -7,8 +7,9 @@ use cryptoki::object::{ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use provider_core::key::{RANDOM_MAX_BYTES, check_import_length, check_mac_input};
 use provider_core::{
-    AuthSubject, Capabilities, ErrorKind, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, Needs,
-    Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature, Usage,
+    AuthSubject, Capabilities, Condition, ErrorKind, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac,
+    Needs, Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature,
+    Usage,
 };
 
 use crate::blob::{Check, Home, IdentityRecord, KeyRecord, is_check_input};
@@ -178,6 +179,11 @@ impl Provider for Pkcs11Provider {
             mechanism::ecdsa(desk.session, handle, digest)
         })
     }
+
+    /// Reads the flags of the token; its PIN is not shown for that.
+    fn condition(&self) -> Result<Condition> {
+        self.link.token()?.condition()
+    }
 }
 
 impl Pkcs11Provider {
@@ -274,7 +280,7 @@ fn describe(desk: &Desk<'_>, abilities: Abilities) -> Step<Info> {
         None => format!("{} {}", library.library_description(), library.library_version()),
     };
     let notes = match &desk.token.info {
-        Some(_) => desk.token.warning().unwrap_or_default(),
+        Some(_) => "",
         None => "the token cannot be read: it is named by its slot, whose number may change",
     };
     Ok(Info {

@@ -6,7 +6,7 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::RawAuthPin;
-use provider_core::{AuthSubject, ErrorKind, ProviderError};
+use provider_core::{AuthSubject, Condition, ErrorKind, ProviderError, Result, Standing};
 
 use crate::error::{Fault, Step};
 use crate::pin::Pin;
@@ -174,10 +174,25 @@ impl Token {
         }
     }
 
-    /// What an operator should know of the PIN of a token that takes it still.
-    pub(crate) fn warning(&self) -> Option<&'static str> {
-        let low = self.info.as_ref().is_some_and(TokenInfo::user_pin_count_low);
-        low.then_some(COUNT_LOW)
+    /// What it says of wrong PINs: no numbers, and time does not help.
+    ///
+    /// # Errors
+    /// `Unsupported`: it wants no login, or cannot be read.
+    pub(crate) fn condition(&self) -> Result<Condition> {
+        let info = self.info.as_ref().filter(|info| info.login_required());
+        let info = info.ok_or_else(|| {
+            let detail = "this token counts no PINs, or cannot be read";
+            ProviderError::new(ErrorKind::Unsupported, detail)
+        })?;
+        let (standing, notes) = match PinFlags::of(info) {
+            PinFlags { locked: true, .. } => (Standing::Locked, LOCKED),
+            PinFlags { final_try: true, .. } => (Standing::LastTry, FINAL_TRY),
+            PinFlags { count_low: true, .. } => (Standing::TriesUsed, COUNT_LOW),
+            PinFlags { .. } => (Standing::Calm, ""),
+        };
+        let (auth_failures, auth_failures_max, recovery) = (None, None, None);
+        let notes = notes.to_owned();
+        Ok(Condition { standing, auth_failures, auth_failures_max, recovery, notes })
     }
 
     fn name(&self) -> String {
@@ -190,6 +205,8 @@ impl Token {
 
 const COUNT_LOW: &str = "CKF_USER_PIN_COUNT_LOW is set: a wrong PIN was shown to the token since \
                          the last login; few tries may be left";
+const FINAL_TRY: &str = "CKF_USER_PIN_FINAL_TRY is set, so that a wrong PIN would lock it; log in by \
+                         hand once, then retry";
 const LOCKED: &str = "the security officer must reset the PIN";
 
 /// What a token says of its PIN.
@@ -221,9 +238,7 @@ impl PinFlags {
                 "CKF_USER_PIN_LOCKED is set; the security officer must reset the PIN",
             )
         } else if self.final_try {
-            let why = "CKF_USER_PIN_FINAL_TRY is set, so that a wrong PIN would lock it; log in \
-                       by hand once, then retry";
-            (ErrorKind::DeviceAuth, why)
+            (ErrorKind::DeviceAuth, FINAL_TRY)
         } else if self.to_be_changed {
             (ErrorKind::DeviceAuth, "CKF_USER_PIN_TO_BE_CHANGED is set; change the PIN")
         } else {

@@ -223,6 +223,25 @@ fn wrong_pins_of_others_are_shown_before_they_lock_the_token() {
 }
 
 #[test]
+fn wrong_pins_of_others_are_shown_while_it_runs() {
+    let (hsm, shim) = hsm();
+    let section = shim.provider("hsm", &hsm, "");
+    let section = section.replacen("plugin = ", "condition_every = \"100ms\"\nplugin = ", 1);
+    let host = Setup::soft().with_provider(&section).start();
+    let lockout = |host: &Sealhost| host.provider("hsm")["lockout"].clone();
+    assert_eq!(lockout(&host)["last_try"], false);
+    shim.control(&[("C_GetTokenInfo", ALWAYS, "flags", FINAL_TRY)]);
+    host.wait_until("showing the last try", |host| lockout(host)["last_try"] == true);
+    shim.control(&[("C_GetTokenInfo", ALWAYS, "flags", LOCKED)]);
+    host.wait_until("showing the lockout", |host| lockout(host)["locked"] == true);
+    // The login of before stands, and no other is tried.
+    assert_eq!(host.provider("hsm")["state"], "open");
+    host.create("m", "mac", "hsm");
+    mac(&host).done();
+    assert_eq!(shim.calls("C_Login"), 0);
+}
+
+#[test]
 fn refusal_says_how_many_tries_are_left_where_the_token_tells() {
     let (hsm, shim) = hsm();
     fs::write(hsm.pin_file(), "9999").unwrap();
