@@ -176,5 +176,5 @@ fn stop_while_callers_hang_on_a_tpm_ends_in_bounded_time() {
             assert!([429, 503, 504].contains(&reply.status), "{}", reply.json());
         }
     });
-    assert_eq!(host.verified_audit().last().unwrap()["kind"], "stop");
+    assert!(host.verified_audit().iter().any(|line| line["kind"] == "stop"));
 }

@@ -32,8 +32,10 @@ pub struct Provider {
     pub(super) retry: Notify,
     /// Whether an operator wants its PIN tried though it was refused before; until it was.
     pub(super) may_try_again: AtomicBool,
-    /// How many tries at opening or asking after it have ended.
-    pub(super) tries: watch::Sender<u64>,
+    /// How many tries at opening or asking after it have begun.
+    begun: AtomicU64,
+    /// How many of them have ended; they follow one another.
+    tries: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,7 @@ impl Provider {
             refused: Notify::new(),
             retry: Notify::new(),
             may_try_again: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
             tries: watch::Sender::new(0),
         }
     }
@@ -311,12 +314,13 @@ impl Provider {
         if self.is_working() {
             return;
         }
-        self.may_try_again.store(true, Ordering::Relaxed);
+        self.may_try_again.store(true, Ordering::SeqCst);
         let mut tries = self.tries.subscribe();
-        let before = *tries.borrow_and_update();
+        // One that is under way may have read of the refusal already.
+        let begun = self.begun.load(Ordering::SeqCst);
         self.retry.notify_one();
         // The supervisor lives as long as the host; without it there is nothing to wait for.
-        let _ = tries.wait_for(|tries| *tries > before).await;
+        let _ = tries.wait_for(|tries| *tries > begun).await;
     }
 
     /// Notes what a caller's call to the open link tells about its device.
@@ -354,8 +358,15 @@ impl Provider {
     }
 
     /// Says that the supervisor begins to ask.
-    pub(super) fn probe(&self) {
+    pub(super) fn probe(&self) -> Try<'_> {
         self.write().breaker.probe();
+        self.begin()
+    }
+
+    /// Counts a try that begins.
+    pub(super) fn begin(&self) -> Try<'_> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        Try(self)
     }
 
     /// Says when the supervisor asks next.
@@ -393,6 +404,16 @@ impl Provider {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A try that is under way; it ends when this is dropped, also where nobody waits for it any more.
+#[must_use]
+pub(super) struct Try<'a>(&'a Provider);
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        self.0.tries.send_modify(|tries| *tries += 1);
     }
 }
 

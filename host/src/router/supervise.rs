@@ -104,7 +104,7 @@ impl Router {
         provider: &Provider,
         log: &dyn RecoveryLog,
     ) -> Result<Arc<Link>, OpenError> {
-        provider.probe();
+        let _under_way = provider.probe();
         let opened = self.open_once(provider, log).await;
         let now = self.clock.now_text();
         match &opened {
@@ -121,7 +121,6 @@ impl Router {
                 provider.set_closed(availability, cause, now);
             }
         }
-        provider.tries.send_modify(|tries| *tries += 1);
         opened
     }
 
@@ -171,9 +170,9 @@ impl Router {
                 provider.doubt.notified().await;
                 let mut backoff = Backoff::new();
                 loop {
-                    provider.probe();
+                    let under_way = provider.probe();
                     let asked = self.ask_after(provider, link, log).await;
-                    provider.tries.send_modify(|tries| *tries += 1);
+                    drop(under_way);
                     match asked {
                         Err(error) if error.is_wrong_device() || error.is_refused() => {
                             let replaced = error.is_wrong_device();
@@ -294,6 +293,6 @@ struct Lost {
 async fn refuse_retries(provider: &Provider) {
     loop {
         provider.retry.notified().await;
-        provider.tries.send_modify(|tries| *tries += 1);
+        drop(provider.begin());
     }
 }
