@@ -4,6 +4,7 @@
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,
+    clippy::print_stdout,
     reason = "integration tests, and what they share"
 )]
 
