@@ -178,6 +178,54 @@ impl Machine {
     }
 }
 
+/// Of the other two daemons, as much as they need to start and to say how they are.
+const OTHERS: [(&str, &str); 2] = [
+    ("sas-signer", "keys = []\noperations = [\"status\"]\n"),
+    ("secret-manager", "operations = [\"status\"]\n[[store]]\ntype = \"memory\"\n"),
+];
+
+#[test]
+fn other_daemons_know_units_too() {
+    let mut machine = Machine::new(VISIBLE);
+    let mut script = String::new();
+    for (daemon, more) in OTHERS {
+        let (from, to) = (built(daemon), machine.shared.join("bin").join(daemon));
+        if fs::hard_link(&from, &to).is_err() {
+            fs::copy(&from, &to).unwrap();
+        }
+        let config = format!(
+            "[listen]\nsocket = \"/run/{daemon}/api.sock\"\nmode = \"0666\"\n\
+             [state]\ndir = \"/var/lib/{daemon}\"\n\
+             [audit]\npath = \"/var/log/{daemon}/audit.log\"\n\
+             [[rule]]\nprincipal = {{ unit = \"asks-{daemon}.service\" }}\n{more}"
+        );
+        fs::write(machine.shared.join(format!("{daemon}.toml")), config).unwrap();
+        let users = packaged(&format!("sysusers.d/{daemon}.conf"));
+        fs::write(machine.shared.join(format!("{daemon}.conf")), users).unwrap();
+        // With no socket of the service manager, so that one file is enough.
+        let service = packaged(&format!("systemd/{daemon}.service"));
+        let kept = |line: &&str| {
+            !["Requires=", "After=", "Sockets="].iter().any(|it| line.starts_with(it))
+        };
+        let service: Vec<_> = service.lines().filter(kept).collect();
+        let service = service.join("\n").replace("=/usr/bin/", &format!("={PLACE}/"));
+        machine.systemd.unit(&format!("{daemon}.service"), &service).unwrap();
+        let here = format!("[Service]\n{VISIBLE}\nRuntimeDirectory={daemon}\n");
+        machine.systemd.unit(&format!("{daemon}.service.d/here.conf"), &here).unwrap();
+        let kind = if daemon == "sas-signer" { "sas" } else { "secret" };
+        let status = format!("{PLACE}/sealctl --socket /run/{daemon}/api.sock {kind} status");
+        machine.service(&format!("asks-{daemon}.service"), "oneshot", &status);
+        machine.service(&format!("other-{daemon}.service"), "oneshot", &status);
+        script += &format!(
+            "cp {daemon}.toml /etc/sealhost/; cp {daemon}.conf /etc/sysusers.d/
+             systemd-sysusers {daemon}.conf
+             systemctl start {daemon}.service || {{ journalctl --no-pager --unit={daemon}.service; exit 1; }}
+             allowed asks-{daemon}.service; denied other-{daemon}.service\n"
+        );
+    }
+    machine.run(&script);
+}
+
 const VISIBLE: &str = "ProtectProc=default";
 
 /// Runs a script, and compares who asked and how they were answered, in order.
