@@ -18,7 +18,7 @@ PACKAGES=(
 # Only what the demo types at the prompt.
 PACKAGES_DEMO=(
     curl                 # the plainest client
-    openssl              # computes the same HMAC a second time
+    openssl              # computes the same HMAC a second time; verifies our signatures in the tests
 )
 # Only what the tests run against.
 PACKAGES_CHECK=(

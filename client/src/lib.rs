@@ -20,6 +20,8 @@ mod call;
 mod client;
 mod connection;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod head;
 mod pool;
 mod sas;

@@ -9,6 +9,8 @@ pub mod config;
 mod convert;
 pub mod error;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod metrics;
 mod ops;
 pub mod pipeline;

@@ -439,8 +439,8 @@ impl Instance {
     }
 }
 
-/// More threads than a device will want.
-const CONCURRENCY_MAX: u32 = 64;
+/// More threads than a device will want: what a provider says beyond it is cut.
+pub const CONCURRENCY_MAX: u32 = 64;
 
 const EMPTY_TABLE: abi::Table = abi::Table {
     magic: 0,

@@ -20,6 +20,8 @@ pub mod condition;
 pub mod conformance;
 pub mod error;
 pub mod export;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod key;
 pub mod needs;
 pub mod provider;

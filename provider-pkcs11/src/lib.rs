@@ -8,6 +8,8 @@
 mod blob;
 mod config;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod import;
 mod init_args;
 mod link;

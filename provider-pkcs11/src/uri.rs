@@ -4,6 +4,9 @@ use std::fmt;
 
 use cryptoki::slot::TokenInfo;
 
+/// Characters of a foreign text in a message; every attribute that there is is shorter.
+const SHOWN_CHARS: usize = 32;
+
 /// A token as the operator names it. Every attribute that is there must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TokenUri {
@@ -37,7 +40,7 @@ impl TokenUri {
         for attribute in path.split(';') {
             let (name, value) = attribute
                 .split_once('=')
-                .ok_or_else(|| format!("attribute {attribute:?} has no value"))?;
+                .ok_or_else(|| format!("attribute {:?} has no value", shown(attribute)))?;
             uri.take(name, value)?;
         }
         Ok(uri)
@@ -51,6 +54,7 @@ impl TokenUri {
             "serial" => self.serial.replace(decode(name, value, 16)?).is_some(),
             "slot-id" => self.slot_id.replace(slot_number(value)?).is_some(),
             _ => {
+                let name = shown(name);
                 return Err(format!(
                     "attribute {name:?} names no token; known are token, serial, manufacturer, \
                      model and slot-id"
@@ -93,6 +97,11 @@ impl fmt::Display for TokenUri {
         }
         Ok(())
     }
+}
+
+/// The beginning of a text, for a message.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS).collect()
 }
 
 /// Undoes the percent encoding of one value.
@@ -175,6 +184,15 @@ mod tests {
     #[test]
     fn object_attribute_is_refused() {
         check("pkcs11:token=edge;object=key", Err("\"object\" names no token"));
+    }
+
+    #[test]
+    fn long_attribute_is_cut_in_the_message() {
+        for text in [format!("pkcs11:{}=a", "x".repeat(600)), format!("pkcs11:{}", "x".repeat(600))]
+        {
+            let said = TokenUri::parse(&text).unwrap_err();
+            assert!(said.len() < 200, "{said}");
+        }
     }
 
     #[test]

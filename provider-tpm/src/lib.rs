@@ -12,6 +12,8 @@ mod config;
 mod counter;
 mod device;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod needs;
 mod openssl;
 mod provider;

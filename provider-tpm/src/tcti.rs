@@ -4,6 +4,9 @@
 /// The kernel's resource manager; `/dev/tpm0` would be for one program alone.
 pub(crate) const DEFAULT: &str = "device:/dev/tpmrm0";
 
+/// Longest text, in bytes: faults repeat parts of it.
+const TEXT_MAX_BYTES: usize = 256;
+
 /// A checked TCTI text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tcti {
@@ -38,9 +41,15 @@ pub(crate) enum Reach {
 impl Tcti {
     /// Reads a TCTI text.
     ///
+    /// # Limits
+    /// 256 bytes.
+    ///
     /// # Errors
     /// A sentence that names what is wrong and what is accepted.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > TEXT_MAX_BYTES {
+            return Err(format!("{} bytes exceed the limit of {TEXT_MAX_BYTES}", text.len()));
+        }
         let (name, rest) = text.split_once(':').unwrap_or((text, ""));
         match name {
             "device" => device(rest),
@@ -134,6 +143,13 @@ mod tests {
             (Err(said), Err(expected)) => assert!(said.contains(expected), "{said}"),
             (seen, _) => panic!("{text}: {seen:?}"),
         }
+    }
+
+    #[test]
+    fn text_at_the_limit_is_read_and_one_past_is_refused() {
+        let at = format!("device:/{}", "a".repeat(248));
+        check(&at, Ok(&at));
+        check(&format!("{at}a"), Err("257 bytes exceed the limit of 256"));
     }
 
     #[test]

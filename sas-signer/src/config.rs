@@ -290,5 +290,7 @@ fn over(value: &Value) -> Result<Over, String> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

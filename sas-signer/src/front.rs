@@ -1,6 +1,9 @@
 //! HTTP/1.1 and JSON on a Unix stream socket (`docs/sas.md`): from bytes to a request, and from a
 //! reply to bytes.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::sync::Arc;
 
 use daemon::http::{self, Dialect, Query, Whole, segments};

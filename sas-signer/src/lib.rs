@@ -24,6 +24,8 @@ pub mod cache;
 pub mod config;
 pub mod connection;
 pub mod encode;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod host;
 pub mod issued;
 pub mod key;

@@ -14,6 +14,8 @@ mod clock;
 mod context;
 mod counter;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod pending;
 mod sealer;
 mod secret;

@@ -9,6 +9,8 @@ pub mod audit;
 pub mod code;
 pub mod context;
 pub mod envelope;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod limits;
 pub mod name;
 pub mod sas;

@@ -8,6 +8,8 @@
 mod confinement;
 mod fault;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod operations;
 mod provider;
 mod reload;

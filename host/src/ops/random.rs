@@ -21,6 +21,10 @@ pub(super) async fn random(
     else {
         return Err(Failure::Bug("random did not answer with bytes").into());
     };
+    // A worker that is not what it was could say so.
+    if bytes.len() != request.bytes {
+        return Err(Failure::Bug("random did not answer with as many bytes as asked for").into());
+    }
     Ok(Reply::Random(RandomReply {
         random: SecretBase64::new(Zeroizing::new(bytes.expose().to_vec()))?,
         provider: provider.name().clone(),

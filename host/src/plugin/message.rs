@@ -8,6 +8,8 @@ mod question;
 use std::sync::Arc;
 use std::time::Duration;
 
+use provider_core::abi::NOTES_BYTES;
+use provider_core::key::{BLOB_MAX_BYTES, DETAIL_MAX_BYTES, RANDOM_MAX_BYTES};
 use provider_core::{
     Algorithm, Condition, ErrorKind, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey,
     Result, SecretBytes, Signature, Standing, StateBinding, Usage,
@@ -188,32 +190,53 @@ pub(super) fn decode_answer(packet: &[u8]) -> Decoded<(u64, Result<Answer>)> {
     let secret = |bytes| SecretBytes::new(zeroize::Zeroizing::new(bytes));
     let answer = match body {
         AnswerBody::Done => Ok(Answer::Done),
-        AnswerBody::Blob(blob) => Ok(Answer::Blob(KeyBlob(blob))),
+        AnswerBody::Blob(blob) => Ok(Answer::Blob(KeyBlob(bytes(blob, BLOB_MAX_BYTES)?))),
         AnswerBody::Mac(mac) if mac.len() == provider_core::key::MAC_BYTES => {
             Ok(Answer::Mac(Mac::new(zeroize::Zeroizing::new(mac))))
         }
         AnswerBody::Mac(_) => return Err(Malformed),
-        AnswerBody::Random(bytes) => Ok(Answer::Random(secret(bytes))),
+        AnswerBody::Random(random) if random.len() <= RANDOM_MAX_BYTES => {
+            Ok(Answer::Random(secret(random)))
+        }
+        AnswerBody::Random(_) => return Err(Malformed),
         AnswerBody::PublicKey(point) => {
             Ok(Answer::PublicKey(PublicKey(point.try_into().map_err(|_length| Malformed)?)))
         }
         AnswerBody::Signature(signature) => {
             Ok(Answer::Signature(Signature(signature.try_into().map_err(|_length| Malformed)?)))
         }
-        AnswerBody::Counter(blob, value) => Ok(Answer::Counter(KeyBlob(blob), value)),
+        AnswerBody::Counter(blob, value) => {
+            Ok(Answer::Counter(KeyBlob(bytes(blob, BLOB_MAX_BYTES)?), value))
+        }
         AnswerBody::Value(value) => Ok(Answer::Value(value)),
         AnswerBody::Condition(message) => Ok(Answer::Condition(Condition {
             standing: Standing::from_number(message.standing).ok_or(Malformed)?,
             auth_failures: message.auth_failures,
             auth_failures_max: message.auth_failures_max,
             recovery: message.recovery,
-            notes: message.notes,
+            notes: line(message.notes, NOTES_BYTES - 1)?,
         })),
         AnswerBody::Failed { kind, detail } => {
+            let detail = line(detail, DETAIL_MAX_BYTES)?;
             Err(ProviderError::new(ErrorKind::from_number(kind).ok_or(Malformed)?, detail))
         }
     };
     Ok((number, answer))
+}
+
+/// Bytes within the contract. A worker runs foreign code, so that what [`provider_core::call`]
+/// checked there is checked here again.
+fn bytes(bytes: Vec<u8>, most: usize) -> Decoded<Vec<u8>> {
+    if (1..=most).contains(&bytes.len()) { Ok(bytes) } else { Err(Malformed) }
+}
+
+/// Text within the contract: one line, because it goes to the log.
+fn line(text: String, most_bytes: usize) -> Decoded<String> {
+    if text.len() <= most_bytes && !text.contains(char::is_control) {
+        Ok(text)
+    } else {
+        Err(Malformed)
+    }
 }
 
 fn encode(message: &impl Serialize) -> Decoded<Vec<u8>> {
@@ -324,6 +347,33 @@ mod tests {
             let (number, decoded) = decode_answer(&packet).unwrap();
             assert_eq!((number, encode_answer(7, &decoded).unwrap()), (7, packet));
         }
+    }
+
+    fn decoded(answer: Result<Answer>) -> bool {
+        decode_answer(&encode_answer(7, &answer).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn blob_at_the_limits_is_read_and_past_them_malformed() {
+        let blob = |bytes| decoded(Ok(Answer::Blob(KeyBlob(vec![7; bytes]))));
+        let counter = |bytes| decoded(Ok(Answer::Counter(KeyBlob(vec![7; bytes]), 1)));
+        for (bytes, read) in [(0, false), (1, true), (4096, true), (4097, false)] {
+            assert_eq!((blob(bytes), counter(bytes)), (read, read), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn random_bytes_at_the_limit_are_read_and_one_past_is_malformed() {
+        let random = |bytes| {
+            decoded(Ok(Answer::Random(SecretBytes::new(zeroize::Zeroizing::new(vec![7; bytes])))))
+        };
+        assert_eq!((random(1024), random(1025)), (true, false));
+    }
+
+    #[test]
+    fn detail_of_two_lines_is_malformed() {
+        let failed = |detail: &str| decoded(Err(ProviderError::new(ErrorKind::Busy, detail)));
+        assert_eq!((failed("later"), failed("later\nINFO all is well")), (true, false));
     }
 
     #[test]

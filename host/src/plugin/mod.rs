@@ -7,6 +7,8 @@
 mod check;
 mod confine;
 mod ffi;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod inline;
 mod message;
 mod opening;

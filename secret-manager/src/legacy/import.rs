@@ -1,10 +1,11 @@
 //! Reads a file of edge-secrets.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use wire::secrets::{Date, SecretName, SecretVersion};
+use wire::secrets::{Date, SECRET_NAME_MAX_BYTES, SecretName, SecretVersion};
 use zeroize::Zeroizing;
 
 use crate::secret::{Draft, Value};
@@ -62,18 +63,29 @@ pub fn import(text: &[u8]) -> Result<Vec<Draft>, Vec<ImportFault>> {
         vec![ImportFault::Malformed { line: error.line(), column: error.column() }]
     })?;
     let (mut drafts, mut faults) = (Vec::new(), Vec::new());
+    let mut seen = BTreeSet::new();
     for (name, versions) in file.0 {
         for (version, entry) in versions.0 {
-            match draft(&name, &version, entry) {
+            // An entry without a version is one of version `default`, which may stand there too.
+            let draft = draft(&name, &version, entry).and_then(|draft| {
+                let first = seen.insert((draft.name.clone(), draft.stored_version()));
+                if first { Ok(draft) } else { Err("its version stands there already".into()) }
+            });
+            match draft {
                 Ok(draft) => drafts.push(draft),
                 Err(reason) => {
-                    let (name, version) = (name.clone(), version);
+                    let (name, version) = (shown(&name), shown(&version));
                     faults.push(ImportFault::Entry { name, version, reason });
                 }
             }
         }
     }
     if faults.is_empty() { Ok(drafts) } else { Err(faults) }
+}
+
+/// A name in a message: no more of it than a name can have.
+fn shown(name: &str) -> String {
+    name.chars().take(SECRET_NAME_MAX_BYTES).collect()
 }
 
 fn draft(name: &str, version: &str, entry: Entry) -> Result<Draft, String> {
@@ -148,7 +160,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
         let mut pairs = Vec::new();
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         while let Some((key, value)) = map.next_entry::<String, T>()? {
             if !seen.insert(key.clone()) {
                 return Err(serde::de::Error::custom("a key stands twice"));

@@ -4,6 +4,8 @@
 //! values as text. What edge-secrets sealed itself has to be opened by whoever calls this.
 
 mod export;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod import;
 
 pub use self::export::{ExportFault, export};

@@ -89,6 +89,21 @@ fn entry_that_contradicts_its_place_is_refused() {
 }
 
 #[test]
+fn entry_without_a_version_beside_version_default_is_refused() {
+    refused(
+        r#"{"a":{"":{"Value":"x"},"default":{"Value":"y"}}}"#,
+        r#"entry "a" version "default": its version stands there already"#,
+    );
+}
+
+#[test]
+fn long_name_is_cut_in_its_fault() {
+    let file = format!(r#"{{"a {}":{{"1":{{}}}}}}"#, "b".repeat(100_000));
+    let faults = import(file.as_bytes()).unwrap_err();
+    assert!(faults.iter().all(|fault| fault.to_string().len() < 300), "{}", faults.len());
+}
+
+#[test]
 fn file_that_is_none_is_refused_by_its_place() {
     refused("[]", "not a file of edge-secrets, at line 1 column 0");
     refused(

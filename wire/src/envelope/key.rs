@@ -168,3 +168,47 @@ fn derive(salt: &[u8], secret: &[u8], info: &[u8]) -> Result<Secret32, Unspecifi
     Salt::new(HKDF_SHA256, salt).extract(secret).expand(&[info], Length)?.fill(&mut **key)?;
     Ok(key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::published::{array, published, unhex, vectors};
+
+    /// Wraps and unwraps each vector; gives how many are valid and how many are not.
+    fn check(text: &str) -> (usize, usize) {
+        let (mut valid, mut invalid) = (0, 0);
+        for [id, result, key, plain, wrapped] in vectors(text) {
+            let kek = Kek(Box::new(Zeroizing::new(array(&key))));
+            let unwrapped = kek.unwrap(&array(&wrapped));
+            if result == "valid" {
+                let data_key = unwrapped.unwrap();
+                assert_eq!(**data_key.0, array(&plain), "{id}");
+                assert_eq!(kek.wrap(&data_key).unwrap(), array(&wrapped), "{id}");
+                valid += 1;
+            } else {
+                assert!(unwrapped.is_err(), "{id} is unwrapped");
+                invalid += 1;
+            }
+        }
+        (valid, invalid)
+    }
+
+    #[test]
+    fn published_vectors_of_aes_256_kw_hold() {
+        assert_eq!(check(published!("wycheproof_aes_256_kw.txt")), (4, 12));
+        assert_eq!(check(published!("cavp_kw_ae_256.txt")), (100, 0));
+        assert_eq!(check(published!("cavp_kw_ad_256.txt")), (80, 20));
+    }
+
+    #[test]
+    fn published_vectors_of_hkdf_sha256_hold() {
+        let mut held = 0;
+        for [id, ikm, salt, info, okm] in vectors(published!("wycheproof_hkdf_sha256.txt")) {
+            // The beginning of a longer output is the shorter one (RFC 5869 section 2.3).
+            let derived = derive(&unhex(&salt), &unhex(&ikm), &unhex(&info)).unwrap();
+            assert!(derived.starts_with(&unhex(&okm)), "{id}");
+            held += 1;
+        }
+        assert_eq!(held, 83);
+    }
+}

@@ -12,6 +12,8 @@
 mod codec;
 mod key;
 mod payload;
+#[cfg(test)]
+mod published;
 
 use std::fmt;
 

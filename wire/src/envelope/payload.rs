@@ -46,12 +46,10 @@ pub fn seal(
     check_recipients(&recipients)?;
     let mut ciphertext = Vec::with_capacity(plaintext.len().saturating_add(TAG_BYTES));
     ciphertext.extend_from_slice(plaintext);
-    let aad = Aad::from(payload_aad(key_name, context));
-    payload_cipher(data_key)
-        .and_then(|cipher| {
-            let nonce = Nonce::assume_unique_for_key(nonce);
-            cipher.seal_in_place_append_tag(nonce, aad, &mut ciphertext)
-        })
+    let aad = payload_aad(key_name, context);
+    data_key
+        .payload_key()
+        .and_then(|key| encrypt(&key, nonce, &aad, &mut ciphertext))
         .map_err(library)?;
     let header = encode_header(key_name, &recipients, &nonce);
     let header_mac = header_mac(data_key, &header).map_err(library)?;
@@ -75,12 +73,11 @@ pub fn open(
 ) -> Result<Zeroizing<Vec<u8>>, Integrity> {
     verify_header(envelope, data_key)?;
     let mut plaintext = Zeroizing::new(envelope.ciphertext.clone());
-    let aad = Aad::from(payload_aad(&envelope.key_name, context));
-    let nonce = Nonce::assume_unique_for_key(envelope.nonce);
-    let length = payload_cipher(data_key)
-        .and_then(|cipher| Ok(cipher.open_in_place(nonce, aad, &mut plaintext)?.len()))
+    let aad = payload_aad(&envelope.key_name, context);
+    data_key
+        .payload_key()
+        .and_then(|key| decrypt(&key, envelope.nonce, &aad, &mut plaintext))
         .map_err(|_error| Integrity)?;
-    plaintext.truncate(length);
     Ok(plaintext)
 }
 
@@ -125,8 +122,29 @@ fn header_mac(data_key: &DataKey, header: &[u8]) -> Result<[u8; HEADER_MAC_BYTES
     Ok(mac)
 }
 
-fn payload_cipher(data_key: &DataKey) -> Result<LessSafeKey, Unspecified> {
-    UnboundKey::new(&AES_256_GCM, &**data_key.payload_key()?).map(LessSafeKey::new)
+/// AES-256-GCM, in place; the tag is appended.
+fn encrypt(
+    key: &[u8; 32],
+    nonce: [u8; NONCE_BYTES],
+    aad: &[u8],
+    text: &mut Vec<u8>,
+) -> Result<(), Unspecified> {
+    let cipher = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key)?);
+    cipher.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), text)
+}
+
+/// AES-256-GCM, in place; the tag at the end is checked and removed.
+fn decrypt(
+    key: &[u8; 32],
+    nonce: [u8; NONCE_BYTES],
+    aad: &[u8],
+    text: &mut Vec<u8>,
+) -> Result<(), Unspecified> {
+    let cipher = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key)?);
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let length = cipher.open_in_place(nonce, Aad::from(aad), text)?.len();
+    text.truncate(length);
+    Ok(())
 }
 
 fn payload_aad(key_name: &KeyName, context: &EncryptionContext) -> Vec<u8> {
@@ -136,4 +154,38 @@ fn payload_aad(key_name: &KeyName, context: &EncryptionContext) -> Vec<u8> {
     cbor::text(&mut aad, key_name.as_str());
     aad.extend_from_slice(context.canonical());
     aad
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::published::{array, published, unhex, vectors};
+
+    /// Encrypts and decrypts each vector; gives how many are valid and how many are not.
+    fn check(text: &str) -> (usize, usize) {
+        let (mut valid, mut invalid) = (0, 0);
+        for [id, result, key, nonce, aad, plaintext, ciphertext, tag] in vectors(text) {
+            let (key, nonce, aad) = (array(&key), array(&nonce), unhex(&aad));
+            let sealed = [unhex(&ciphertext), unhex(&tag)].concat();
+            let mut opened = sealed.clone();
+            let outcome = decrypt(&key, nonce, &aad, &mut opened);
+            if result == "valid" {
+                assert_eq!((outcome.is_ok(), &opened), (true, &unhex(&plaintext)), "{id}");
+                encrypt(&key, nonce, &aad, &mut opened).unwrap();
+                assert_eq!(opened, sealed, "{id}");
+                valid += 1;
+            } else {
+                assert!(outcome.is_err(), "{id} is decrypted");
+                invalid += 1;
+            }
+        }
+        (valid, invalid)
+    }
+
+    #[test]
+    fn published_vectors_of_aes_256_gcm_hold() {
+        assert_eq!(check(published!("wycheproof_aes_256_gcm.txt")), (39, 27));
+        assert_eq!(check(published!("cavp_gcmEncryptExtIV256.txt")), (125, 0));
+        assert_eq!(check(published!("cavp_gcmDecrypt256.txt")), (62, 63));
+    }
 }

@@ -1,5 +1,7 @@
 //! The native dialect: HTTP/1.1 and JSON on a Unix stream socket (`docs/api.md`).
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod reply;
 mod route;
 

@@ -1,6 +1,9 @@
 //! The first packet each way: what a worker is asked and left, and what it answers.
 
 use daemon::sandbox::{Demand, Limits, Reached, Sandbox};
+use provider_core::abi::{KIND_BYTES, NAME_BYTES, NOTES_BYTES};
+use provider_core::call::CONCURRENCY_MAX;
+use provider_core::key::{DETAIL_MAX_BYTES, IDENTITY_MAX_BYTES, SUBJECT_MAX_BYTES};
 use provider_core::{
     AuthSubject, Capabilities, ErrorKind, Identity, Info, Needs, Protection, ProviderError,
     SecretBytes, Secrets, Settings,
@@ -9,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::opening::{Description, OpenFailure};
 use super::super::{CallError, OpenRequest, PluginFileError, PluginSource};
-use super::{Decoded, Malformed, decode, encode};
+use super::{Decoded, Malformed, bytes, decode, encode, line};
 
 /// The first packet to a worker.
 #[derive(Serialize, Deserialize)]
@@ -190,19 +193,32 @@ pub(in super::super) fn decode_opened(packet: &[u8]) -> Decoded<Result<Descripti
         Err(failure) => return Ok(Err(failure_from_message(failure)?)),
     };
     Ok(Ok(Description {
-        info: Info {
-            kind: info.kind,
-            manufacturer: info.manufacturer,
-            firmware: info.firmware,
-            notes: info.notes,
-            protection: Protection::from_number(info.protection).ok_or(Malformed)?,
-            capabilities: Capabilities(info.capabilities),
-            concurrency: info.concurrency.max(1),
-        },
-        identity: Identity(identity),
-        subject: subject.map(AuthSubject),
+        info: info_from_message(info)?,
+        identity: Identity(bytes(identity, IDENTITY_MAX_BYTES)?),
+        subject: subject.map(subject_from_bytes).transpose()?,
         sandbox,
     }))
+}
+
+fn info_from_message(info: InfoMessage) -> Decoded<Info> {
+    let of_a_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_word = !info.kind.is_empty() && info.kind.bytes().all(of_a_word);
+    if !is_word || !(1..=CONCURRENCY_MAX).contains(&info.concurrency) {
+        return Err(Malformed);
+    }
+    Ok(Info {
+        kind: line(info.kind, KIND_BYTES - 1)?,
+        manufacturer: line(info.manufacturer, NAME_BYTES - 1)?,
+        firmware: line(info.firmware, NAME_BYTES - 1)?,
+        notes: line(info.notes, NOTES_BYTES - 1)?,
+        protection: Protection::from_number(info.protection).ok_or(Malformed)?,
+        capabilities: Capabilities(info.capabilities),
+        concurrency: info.concurrency,
+    })
+}
+
+fn subject_from_bytes(subject: Vec<u8>) -> Decoded<AuthSubject> {
+    bytes(subject, SUBJECT_MAX_BYTES).map(AuthSubject)
 }
 
 pub(in super::super) fn encode_needs(needs: &Result<Needs, OpenFailure>) -> Decoded<Vec<u8>> {
@@ -248,10 +264,11 @@ fn failure_from_message(message: FailureMessage) -> Decoded<OpenFailure> {
     Ok(match message {
         FailureMessage::Failed { kind, detail, subject } => {
             let kind = ErrorKind::from_number(kind).ok_or(Malformed)?;
+            let detail = line(detail, DETAIL_MAX_BYTES)?;
             let error = CallError::Provider(ProviderError::new(kind, detail));
-            OpenFailure::Failed { error, subject: subject.map(AuthSubject) }
+            OpenFailure::Failed { error, subject: subject.map(subject_from_bytes).transpose()? }
         }
-        FailureMessage::Withheld { subject } => OpenFailure::Withheld(AuthSubject(subject)),
+        FailureMessage::Withheld { subject } => OpenFailure::Withheld(subject_from_bytes(subject)?),
         FailureMessage::NotLoaded(message) => {
             CallError::Plugin(plugin_from_message(message)?).into()
         }
@@ -281,4 +298,44 @@ fn plugin_from_message(message: PluginFileMessage) -> Decoded<PluginFileError> {
         5 => E::Foreign { path, reason: message.text },
         _ => return Err(Malformed),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the host reads an opening with these two changed.
+    fn check(identity_bytes: usize, change: fn(&mut Info)) -> bool {
+        let mut info = Info {
+            kind: "tpm".into(),
+            manufacturer: "IFX".into(),
+            firmware: "7.2".into(),
+            notes: String::new(),
+            protection: Protection::Hardware,
+            capabilities: Capabilities(0),
+            concurrency: 1,
+        };
+        change(&mut info);
+        let identity = Identity(vec![7; identity_bytes]);
+        let opened = Description { info, identity, subject: None, sandbox: None };
+        decode_opened(&encode_opened(&Ok(opened)).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn opening_at_the_limits_is_read_and_past_them_malformed() {
+        assert!(check(1, |_| {}) && check(IDENTITY_MAX_BYTES, |_| {}));
+        assert!(!check(0, |_| {}) && !check(IDENTITY_MAX_BYTES + 1, |_| {}));
+        assert!(check(1, |info| info.concurrency = CONCURRENCY_MAX));
+        assert!(!check(1, |info| info.concurrency = CONCURRENCY_MAX + 1));
+        assert!(!check(1, |info| info.concurrency = 0));
+        assert!(check(1, |info| info.notes = "n".repeat(256)));
+        assert!(!check(1, |info| info.notes = "n".repeat(257)));
+    }
+
+    #[test]
+    fn opening_whose_texts_are_no_lines_is_malformed() {
+        assert!(!check(1, |info| info.notes = "a\nb".into()));
+        assert!(!check(1, |info| info.kind = "T P".into()));
+        assert!(!check(1, |info| info.kind = String::new()));
+    }
 }

@@ -5,6 +5,8 @@
 mod credential;
 mod fault;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod source;
 mod store;
 

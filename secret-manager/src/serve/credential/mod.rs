@@ -9,6 +9,8 @@
 //! # Spec
 //! systemd.exec(5), `LoadCredential=`; `docs/secrets.md` section 9.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod name;
 
 use std::io;

@@ -1,5 +1,7 @@
 //! HTTP/1.1 and JSON on the daemon's socket (`docs/secrets.md` section 7).
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod reply;
 mod route;
 mod watch;

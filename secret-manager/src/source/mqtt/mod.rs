@@ -7,6 +7,8 @@
 mod broker;
 mod contract;
 mod credentials;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod inbox;
 mod link;
 mod packet;
