@@ -3,6 +3,7 @@
 #![expect(
     clippy::tests_outside_test_module,
     clippy::unwrap_used,
+    clippy::panic,
     reason = "integration tests, and what they share"
 )]
 

@@ -349,14 +349,14 @@ mod tests {
         }
     }
 
-    fn decoded(answer: Result<Answer>) -> bool {
-        decode_answer(&encode_answer(7, &answer).unwrap()).is_ok()
+    fn decoded(answer: &Result<Answer>) -> bool {
+        decode_answer(&encode_answer(7, answer).unwrap()).is_ok()
     }
 
     #[test]
     fn blob_at_the_limits_is_read_and_past_them_malformed() {
-        let blob = |bytes| decoded(Ok(Answer::Blob(KeyBlob(vec![7; bytes]))));
-        let counter = |bytes| decoded(Ok(Answer::Counter(KeyBlob(vec![7; bytes]), 1)));
+        let blob = |bytes| decoded(&Ok(Answer::Blob(KeyBlob(vec![7; bytes]))));
+        let counter = |bytes| decoded(&Ok(Answer::Counter(KeyBlob(vec![7; bytes]), 1)));
         for (bytes, read) in [(0, false), (1, true), (4096, true), (4097, false)] {
             assert_eq!((blob(bytes), counter(bytes)), (read, read), "{bytes}");
         }
@@ -365,14 +365,14 @@ mod tests {
     #[test]
     fn random_bytes_at_the_limit_are_read_and_one_past_is_malformed() {
         let random = |bytes| {
-            decoded(Ok(Answer::Random(SecretBytes::new(zeroize::Zeroizing::new(vec![7; bytes])))))
+            decoded(&Ok(Answer::Random(SecretBytes::new(zeroize::Zeroizing::new(vec![7; bytes])))))
         };
         assert_eq!((random(1024), random(1025)), (true, false));
     }
 
     #[test]
     fn detail_of_two_lines_is_malformed() {
-        let failed = |detail: &str| decoded(Err(ProviderError::new(ErrorKind::Busy, detail)));
+        let failed = |detail: &str| decoded(&Err(ProviderError::new(ErrorKind::Busy, detail)));
         assert_eq!((failed("later"), failed("later\nINFO all is well")), (true, false));
     }
 

@@ -17,7 +17,7 @@ pub fn legacy_import(data: &[u8]) {
         }
     };
     // .NET writes tenths of microseconds, and nothing below.
-    let in_ticks = |date: Date| date.unix().1 % 100 == 0;
+    let in_ticks = |date: Date| date.unix().1.is_multiple_of(100);
     let mut seen = BTreeSet::new();
     let mut whole = true;
     for draft in &drafts {
