@@ -119,7 +119,7 @@ fn pin_written_where_its_source_belongs_is_not_repeated() {
     let host = Setup::soft().prepare();
     let more = "[provider.settings]\npin_source = \"PINMARKER\"\n";
     let config =
-        rewritten(&host, "faulty.toml", |good| good.replace("isolation = \"in-process\"\n", more));
+        rewritten(&host, "faulty.toml", |good| good.replace("[provider.settings]\n", more));
     let output = Command::new(built("sealhost")).arg("--config").arg(&config).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("pin_source: is not a secret source; write"), "{said}");
