@@ -51,10 +51,13 @@ fn fields(text: &str) {
         parsed::<EntityName>(text).is_some(),
         parsed::<HostName>(text).is_some(),
         parsed::<IdScope>(text).is_some(),
-        parsed::<PolicyName>(text).is_some(),
         parsed::<PublisherId>(text).is_some(),
         parsed::<RegistrationId>(text).is_some(),
     ];
+    if let Some(policy) = parsed::<PolicyName>(text) {
+        // It stands in a parameter and in no path, and reads the same in every encoding.
+        assert!(policy.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)));
+    }
     if accepted.contains(&true) {
         assert!(!has_percent_escape(text) && !matches!(text, "" | "." | ".."));
         assert!(text.split('/').all(|segment| !matches!(segment, "" | "." | "..")));
