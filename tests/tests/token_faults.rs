@@ -25,7 +25,7 @@ const SESSION_HANDLE_INVALID: u64 = 0xB3;
 const TOKEN_NOT_PRESENT: u64 = 0xE0;
 const USER_NOT_LOGGED_IN: u64 = 0x101;
 
-const DEADLINES: &str = "[provider.deadlines]\nopen = \"1s\"\nmac = \"400ms\"\ngenerate = \"1s\"\n";
+const DEADLINES: &str = "[provider.deadlines]\nopen = \"3s\"\nmac = \"1s\"\ngenerate = \"2s\"\n";
 
 /// A host with `soft`, and a token `hsm` behind the module with a mac key `m`.
 struct Bench {
@@ -42,6 +42,7 @@ impl Bench {
         let shim = Shim::over(&hsm);
         shim.control(&[]);
         let host = Setup::soft().with_provider(&shim.provider("hsm", &hsm, DEADLINES)).start();
+        host.wait_until("opening it", |host| host.provider("hsm")["state"] == "open");
         host.create("m", "mac", "hsm");
         host.create("other", "mac", "soft");
         let before = mac(&host, "m").text("mac");
@@ -62,7 +63,7 @@ impl Bench {
     fn soft_works(&self) {
         let begun = Instant::now();
         mac(&self.host, "other").done();
-        assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
     }
 
     fn state(&self) -> Value {
@@ -86,7 +87,7 @@ fn check(function: &str, rv: u64, expected: Result<(), (u16, &str)>, calls: (usi
         Err((status, code)) => drop(reply.problem(status, code)),
     }
     bench.soft_works();
-    bench.recovers_within(Duration::from_secs(2));
+    bench.recovers_within(Duration::from_secs(5));
     let (logins, starts) = (bench.shim.calls("C_Login"), bench.shim.calls("C_Initialize"));
     assert_eq!((logins, starts), calls);
 }
@@ -138,14 +139,14 @@ fn network_device_that_fails_for_a_while_serves_again() {
     for _ in 0..3 {
         let begun = Instant::now();
         mac(&bench.host, "m").problem(503, "unavailable");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         bench.soft_works();
     }
     bench.host.wait_until("noticing", |host| host.provider("hsm")["state"] == "down");
     // No PIN is shown to a device that does not answer.
     assert_eq!(bench.shim.calls("C_Login"), 0);
     bench.shim.control(&[]);
-    bench.recovers_within(Duration::from_secs(3));
+    bench.recovers_within(Duration::from_secs(5));
     assert_eq!(bench.shim.calls("C_Login"), 1);
 }
 
@@ -156,7 +157,7 @@ fn token_that_is_pulled_and_replugged_serves_again() {
     mac(&bench.host, "m").problem(503, "unavailable");
     bench.soft_works();
     bench.hsm.restore_token().unwrap();
-    bench.recovers_within(Duration::from_secs(3));
+    bench.recovers_within(Duration::from_secs(5));
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn new_version_of_a_module_is_taken_by_the_next_worker() {
     assert_eq!(mac(&bench.host, "m").text("mac"), bench.before);
     assert!(firmware(&bench.host).contains("v2 1."));
     sealhost::signal(bench.host.workers()[0], "KILL");
-    bench.recovers_within(Duration::from_secs(3));
+    bench.recovers_within(Duration::from_secs(5));
     assert!(firmware(&bench.host).contains("v2 2."), "{}", firmware(&bench.host));
 }
 
@@ -206,7 +207,7 @@ fn check_in_mac(action: &str, number: u64, status: u16, code: &str) {
     bench.shim.control(&[("C_Sign", ONCE, action, number)]);
     let begun = Instant::now();
     mac(&bench.host, "m").problem(status, code);
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     bench.soft_works();
     bench.shim.control(&[]);
     bench.recovers_within(Duration::from_secs(5));
@@ -259,12 +260,12 @@ fn check_in_open(function: &str, action: &str) {
     bench.shim.control(&[(function, ALWAYS, action, 0)]);
     let begun = Instant::now();
     bench.host.start();
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     bench.soft_works();
     mac(&bench.host, "m").problem(503, "unavailable");
     assert_eq!(bench.state(), "down");
     bench.shim.control(&[]);
-    bench.recovers_within(Duration::from_secs(8));
+    bench.recovers_within(Duration::from_secs(12));
 }
 
 #[test]
@@ -291,7 +292,7 @@ fn check_in_close(function: &str, action: &str) {
     println!("ended after {:?}", begun.elapsed());
     bench.shim.control(&[]);
     bench.host.start();
-    bench.recovers_within(Duration::from_secs(3));
+    bench.recovers_within(Duration::from_secs(5));
 }
 
 #[test]
