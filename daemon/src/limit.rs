@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Semaphore;
 use wire::limits::BODY_MAX_BYTES;
 
 use crate::clock::Clock;
@@ -16,8 +17,10 @@ use crate::peer::Principal;
 
 mod bucket;
 mod descriptors;
+mod turns;
 
 use bucket::Bucket;
+pub(crate) use turns::Turns;
 
 /// The limits of a daemon.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -135,6 +138,8 @@ struct Shared {
     in_flight: AtomicUsize,
     body_bytes: AtomicUsize,
     turned_away: AtomicUsize,
+    /// Those that have a connection.
+    users: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
@@ -155,6 +160,7 @@ struct OfUser {
     in_flight: AtomicUsize,
     body_bytes: AtomicUsize,
     bucket: Option<Bucket>,
+    turns: Arc<Semaphore>,
 }
 
 /// The place of one connection.
@@ -211,6 +217,7 @@ impl Limiter {
             in_flight: AtomicUsize::new(0),
             body_bytes: AtomicUsize::new(0),
             turned_away: AtomicUsize::new(0),
+            users: Arc::default(),
         }))
     }
 
@@ -236,6 +243,9 @@ impl Limiter {
         let new = || User { connections: 0, counts: Arc::new(OfUser::new(limits)) };
         let user = connections.users.entry(uid).or_insert_with(new);
         user.connections += 1;
+        if user.connections == 1 {
+            self.0.users.fetch_add(1, Ordering::Relaxed);
+        }
         let of_user = Arc::clone(&user.counts);
         drop(connections);
         Ok(ConnectionPermit { shared: Arc::clone(&self.0), uid, of_user })
@@ -261,6 +271,7 @@ impl OfUser {
             in_flight: AtomicUsize::new(0),
             body_bytes: AtomicUsize::new(0),
             bucket: limits.rate_per_uid.map(bucket),
+            turns: Arc::new(Semaphore::new(turns::at_once())),
         }
     }
 
@@ -302,6 +313,11 @@ impl ConnectionPermit {
         Ok(RequestPermit { shared: Arc::clone(&self.shared), of_user })
     }
 
+    /// The turns that this connection takes among those of its user.
+    pub(crate) fn turns(&self) -> Turns {
+        Turns::new(&self.shared.users, &self.of_user.turns)
+    }
+
     /// Room for a body of which nothing is read yet.
     pub(crate) fn body(&self) -> BodyPermit {
         let (shared, of_user) = (Arc::clone(&self.shared), Arc::clone(&self.of_user));
@@ -340,6 +356,9 @@ impl Drop for ConnectionPermit {
         connections.all = connections.all.saturating_sub(1);
         if let Some(user) = connections.users.get_mut(&self.uid) {
             user.connections = user.connections.saturating_sub(1);
+            if user.connections == 0 {
+                self.shared.users.fetch_sub(1, Ordering::Relaxed);
+            }
             // A request that outlives its connection keeps its user's counts alive by itself; a
             // user that has used up its rate does not get it anew by connecting again.
             if user.connections == 0

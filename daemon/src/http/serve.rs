@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::body::{self, Unread};
 use super::patient::Patient;
 use super::{Dialect, HEAD_MAX_BYTES, Timeouts};
-use crate::limit::{Busy, Caller, Limiter, TurnedAway};
+use crate::limit::{Busy, Caller, Limiter, TurnedAway, Turns};
 use crate::peer::{Peer, Principal, authenticate};
 use crate::shutdown::Shutdown;
 
@@ -45,7 +45,10 @@ pub async fn serve<D: Dialect>(
                         let connection = Connection { dialect, admitted, timeouts };
                         connections.spawn(async move {
                             let _place = place;
-                            connection.serve(stream, shutdown).await;
+                            match connection.turns() {
+                                Some(turns) => turns.take(connection.serve(stream, shutdown)).await,
+                                None => connection.serve(stream, shutdown).await,
+                            }
                         });
                     }
                 }
@@ -148,6 +151,11 @@ impl<D: Dialect> Connection<D> {
             }
             tracing::debug!(%error, "connection ended");
         }
+    }
+
+    /// The turns of a connection that has its place.
+    fn turns(&self) -> Option<Turns> {
+        self.admitted.as_ref().ok().map(|caller| caller.permit.turns())
     }
 
     fn principal(&self) -> &Principal {

@@ -181,3 +181,39 @@ fn those_turned_away_at_the_limit_have_a_place_and_one_more_has_none() {
     held.pop();
     assert!(limiter.turn_away().is_some());
 }
+
+/// Where the connection of a user that becomes ready last stands, behind 500 of another's.
+fn place_of_the_last(turns: impl Fn(&ConnectionPermit) -> Option<Turns>) -> Option<usize> {
+    let limiter = Limiter::new(Limits::default(), Clock::system());
+    let greedy = (0..500).map(|_| limiter.connection(1).unwrap());
+    let permits: Vec<_> = greedy.chain([limiter.connection(2).unwrap()]).collect();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let mut connections = tokio::task::JoinSet::new();
+        for permit in permits {
+            let (turns, order) = (turns(&permit), Arc::clone(&order));
+            let connection = async move {
+                let permit = permit;
+                order.lock().unwrap().push(permit.uid);
+            };
+            connections.spawn(async {
+                match turns {
+                    Some(turns) => turns.take(connection).await,
+                    None => connection.await,
+                }
+            });
+        }
+        connections.join_all().await;
+    });
+    let order = order.lock().unwrap();
+    assert_eq!(order.len(), 501);
+    order.iter().position(|uid| *uid == 2)
+}
+
+#[test]
+fn connection_of_one_user_does_not_stand_behind_all_of_another() {
+    let place = place_of_the_last(|permit| Some(permit.turns())).unwrap();
+    assert!(place <= 4 * turns::at_once(), "it was served as number {place}");
+    assert_eq!(place_of_the_last(|_| None), Some(500), "without turns");
+}

@@ -42,9 +42,12 @@ struct State {
     /// Turns that are taken, of all and of each.
     taken: usize,
     taken_of: BTreeMap<Account, usize>,
-    /// Those who wait, the next first; each with at least one call.
-    lines: VecDeque<Line>,
+    /// Those who wait, each with at least one call.
+    lines: Vec<Line>,
     waiting: usize,
+    /// How many turns had been given when each had its last one.
+    last_turn_of: BTreeMap<Account, u64>,
+    turns_given: u64,
     next_number: u64,
     /// Who asked last, and when somebody else had asked before.
     last_user: Option<u32>,
@@ -133,14 +136,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is a turn for this account. Beside others nobody has more than half of the
-    /// device, where it takes several calls.
+    /// Whether there is a turn for this account. Beside others nobody has more than a quarter of the
+    /// device, where it takes several calls: those under way slow down the one that comes.
     fn may_take(&self, state: &State, account: Account, alone: bool) -> bool {
         let (all, one) = if alone {
             let all = self.at_device.saturating_add(self.ahead);
             (all, all)
         } else {
-            (self.at_device, (self.at_device / 2).max(1))
+            (self.at_device, (self.at_device / 4).max(1))
         };
         let taken = state.taken_of.get(&account).copied().unwrap_or_default();
         state.taken < all && (taken < one || account == Account::Host)
@@ -152,12 +155,12 @@ impl Shared {
             let mut state = self.lock();
             let alone = state.is_alone();
             let may = |line: &Line| self.may_take(&state, line.account, alone);
-            let Some(place) = state.lines.iter().position(may) else { return };
-            let Some(mut line) = state.lines.remove(place) else { return };
+            let Some(place) = state.next_line(may) else { return };
+            let Some(line) = state.lines.get_mut(place) else { return };
             let account = line.account;
             let next = line.calls.pop_front();
-            if !line.calls.is_empty() {
-                state.lines.push_back(line);
+            if line.calls.is_empty() {
+                state.lines.remove(place);
             }
             let Some(next) = next else { continue };
             state.waiting = state.waiting.saturating_sub(1);
@@ -185,7 +188,17 @@ impl State {
         self.in_company.is_none_or(|at| at.elapsed() >= COMPANY)
     }
 
+    /// The line, of those that may, whose account has waited longest for another turn: one who asks
+    /// now and then is not behind one who has just had the device.
+    fn next_line(&self, may: impl Fn(&Line) -> bool) -> Option<usize> {
+        let lines = self.lines.iter().enumerate().filter(|(_, line)| may(line));
+        let last_turn = |line: &Line| self.last_turn_of.get(&line.account);
+        lines.min_by_key(|(_, line)| last_turn(line)).map(|(place, _)| place)
+    }
+
     fn take(&mut self, account: Account) {
+        self.turns_given = self.turns_given.wrapping_add(1);
+        self.last_turn_of.insert(account, self.turns_given);
         self.taken = self.taken.saturating_add(1);
         let of = self.taken_of.entry(account).or_default();
         *of = of.saturating_add(1);
@@ -211,7 +224,7 @@ impl State {
                 }
                 line.calls.push_back(call);
             }
-            None => self.lines.push_back(Line { account, calls: VecDeque::from([call]) }),
+            None => self.lines.push(Line { account, calls: VecDeque::from([call]) }),
         }
         self.next_number = number.wrapping_add(1);
         self.waiting = self.waiting.saturating_add(1);
@@ -256,6 +269,9 @@ impl Drop for Turn {
             if *of == 0 {
                 state.taken_of.remove(&self.account);
             }
+        }
+        if state.taken == 0 && state.lines.is_empty() {
+            state.last_turn_of.clear();
         }
         drop(state);
         self.shared.give();
