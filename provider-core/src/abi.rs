@@ -39,6 +39,17 @@ pub const CAPABILITY_STATE_BINDING: u64 = 16;
 pub const CAPABILITY_NEVER_WAITS: u64 = 32;
 /// Capability bit: keeps monotonic counters.
 pub const CAPABILITY_COUNTER: u64 = 64;
+/// Capability bit: generates and imports aead keys, and uses them inside the device.
+pub const CAPABILITY_AEAD: u64 = 128;
+/// Capability bit: generates and imports aead keys that a key of the device wraps, and uses them in
+/// the memory of the process that the provider runs in.
+pub const CAPABILITY_AEAD_WRAPPED: u64 = 256;
+/// Capability bit: generates rsa keys of 2,048 bits.
+pub const CAPABILITY_RSA_2048: u64 = 512;
+/// Capability bit: generates rsa keys of 4,096 bits.
+pub const CAPABILITY_RSA_4096: u64 = 1024;
+/// Capability bit: imports sign keys.
+pub const CAPABILITY_IMPORT_SIGN: u64 = 2048;
 
 /// Bit of [`Condition::known`]: `auth_failures`.
 pub const CONDITION_KNOWS_FAILURES: u32 = 1;
@@ -85,9 +96,9 @@ pub struct Parameter {
 pub struct KeySpec {
     /// Size of this struct as the host knows it, bytes.
     pub size: u32,
-    /// Usage number: 1 seal, 2 mac, 3 sign.
+    /// Usage number: 1 seal, 2 mac, 3 sign, 4 aead, 5 rsa.
     pub usage: u32,
-    /// Algorithm number: 1 HMAC-SHA256, 2 ECDSA P-256.
+    /// Algorithm number: 1 HMAC-SHA256, 2 ECDSA P-256, 3 AES-256-GCM, 4 RSA 2,048, 5 RSA 4,096.
     pub algorithm: u32,
     /// The key's name on the device, drawn by the host.
     pub id: [u8; 16],

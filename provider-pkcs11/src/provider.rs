@@ -106,7 +106,7 @@ impl Provider for Pkcs11Provider {
     }
 
     fn import(&self, spec: &KeySpec, key: &SecretBytes) -> Result<KeyBlob> {
-        check_import_length(key)?;
+        check_import_length(spec.usage, key)?;
         if spec.usage != Usage::Mac {
             return Err(unsupported("only mac keys are imported"));
         }

@@ -112,7 +112,7 @@ impl Provider for SoftProvider {
 
     fn import(&self, spec: &KeySpec, key: &SecretBytes) -> Result<KeyBlob> {
         check_spec(spec)?;
-        check_import_length(key)?;
+        check_import_length(spec.usage, key)?;
         if spec.usage != Usage::Mac {
             return Err(ProviderError::new(ErrorKind::Unsupported, "only mac keys are imported"));
         }

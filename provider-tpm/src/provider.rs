@@ -99,7 +99,7 @@ impl Provider for TpmProvider {
             let detail = "only keys of usage mac can be imported";
             return Err(ProviderError::new(ErrorKind::Unsupported, detail));
         }
-        check_import_length(key)?;
+        check_import_length(spec.usage, key)?;
         self.call(|device| device.create((spec.usage, spec.id), binding.as_ref(), Some(key)))
     }
 
