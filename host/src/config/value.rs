@@ -17,10 +17,11 @@ pub(super) fn protection(value: &Value) -> Result<Protection, config::Problem> {
     match any_text(value)? {
         "hardware" => Ok(Protection::Hardware),
         "emulated" => Ok(Protection::Emulated),
+        "wrapped" => Ok(Protection::Wrapped),
         "software" => Ok(Protection::Software),
         other => Err(config::Problem::Word {
             found: other.into(),
-            known: "\"hardware\", \"emulated\" or \"software\"",
+            known: "\"hardware\", \"emulated\", \"wrapped\" or \"software\"",
         }),
     }
 }

@@ -149,6 +149,7 @@ fn read_recipient(reader: &mut Reader<'_>) -> Result<Recipient, NotCanonical> {
         1 => Protection::Software,
         2 => Protection::Emulated,
         3 => Protection::Hardware,
+        4 => Protection::Wrapped,
         _ => return Err(NotCanonical("an unknown protection")),
     };
     let salt = reader.byte_array()?;
@@ -167,6 +168,8 @@ fn protection_number(protection: Protection) -> u64 {
         Protection::Software => 1,
         Protection::Emulated => 2,
         Protection::Hardware => 3,
+        // No seal key has it; the number is reserved.
+        Protection::Wrapped => 4,
     }
 }
 
