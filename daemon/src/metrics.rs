@@ -31,12 +31,14 @@ struct LimitLabels {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
+    api: &'static str,
     operation: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OperationLabels {
+    api: &'static str,
     operation: &'static str,
 }
 
@@ -78,12 +80,18 @@ impl Metrics {
         self
     }
 
-    /// Counts one request; `None` for one that was never decoded, or succeeded.
-    pub fn count(&self, operation: Option<&'static str>, code: Option<Code>, duration: Duration) {
+    /// Counts one request of a dialect; `None` for one that was never decoded, or succeeded.
+    pub fn count(
+        &self,
+        api: &'static str,
+        operation: Option<&'static str>,
+        code: Option<Code>,
+        duration: Duration,
+    ) {
         let operation = operation.unwrap_or("none");
         let outcome = code.map_or("ok", Code::as_str);
-        self.requests.get_or_create(&RequestLabels { operation, outcome }).inc();
-        let durations = self.durations.get_or_create(&OperationLabels { operation });
+        self.requests.get_or_create(&RequestLabels { api, operation, outcome }).inc();
+        let durations = self.durations.get_or_create(&OperationLabels { api, operation });
         durations.observe(duration.as_secs_f64());
     }
 
@@ -115,24 +123,24 @@ mod tests {
 
     fn check(code: Option<Code>, operation: Option<&'static str>, line: &str) {
         let metrics = Metrics::new("example");
-        metrics.count(operation, code, Duration::from_millis(2));
+        metrics.count("native", operation, code, Duration::from_millis(2));
         let text = metrics.text();
         assert!(text.lines().any(|found| found == line), "{text}");
     }
 
     #[test]
     fn request_is_counted_by_operation_and_outcome() {
-        check(None, Some("seal"), "example_requests_total{operation=\"seal\",outcome=\"ok\"} 1");
+        check(None, Some("seal"), "example_requests_total{api=\"native\",operation=\"seal\",outcome=\"ok\"} 1");
         check(
             Some(Code::Busy),
             None,
-            "example_requests_total{operation=\"none\",outcome=\"busy\"} 1",
+            "example_requests_total{api=\"native\",operation=\"none\",outcome=\"busy\"} 1",
         );
     }
 
     #[test]
     fn duration_is_in_its_bucket() {
-        let line = "example_request_duration_seconds_bucket{le=\"0.005\",operation=\"seal\"} 1";
+        let line = "example_request_duration_seconds_bucket{le=\"0.005\",api=\"native\",operation=\"seal\"} 1";
         check(None, Some("seal"), line);
     }
 
