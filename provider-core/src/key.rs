@@ -300,10 +300,10 @@ impl Capabilities {
                 Usage::Mac => self.contains(Self::MAC),
                 Usage::Sign => self.contains(Self::SIGN),
                 Usage::Aead => self.contains(Self::AEAD) || self.contains(Self::AEAD_WRAPPED),
-                Usage::Rsa => match algorithm {
-                    Algorithm::Rsa4096 => self.contains(Self::RSA_4096),
-                    _ => self.contains(Self::RSA_2048),
-                },
+                Usage::Rsa if matches!(algorithm, Algorithm::Rsa4096) => {
+                    self.contains(Self::RSA_4096)
+                }
+                Usage::Rsa => self.contains(Self::RSA_2048),
             }
     }
 
