@@ -123,7 +123,7 @@ impl Metrics {
         code: Option<Code>,
         duration: Duration,
     ) {
-        self.requests.count(api.as_str(), operation, code, duration);
+        self.requests.count_of(Some(api.as_str()), operation, code, duration);
     }
 
     pub(crate) fn count_fallback_version(&self) {

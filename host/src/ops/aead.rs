@@ -28,7 +28,9 @@ pub(super) fn note_vector(
     job.host.metrics.count_repeated_vector();
     if repeats.is_power_of_two() {
         tracing::warn!(
-            request = job.request_id, version = version.number, repeats,
+            request = job.request_id,
+            version = version.number,
+            repeats,
             "a caller encrypts twice under one initialization vector, which betrays what it \
              encrypts; the audit names key and caller"
         );

@@ -24,7 +24,9 @@ pub(super) async fn handle(
     let key = match request {
         HandleRequest::Find => named_key(job, name)?,
         HandleRequest::Create(terms) => create(job, name, terms, used).await?,
-        HandleRequest::Import(terms, import) => self::import(job, name, terms, import, used).await?,
+        HandleRequest::Import(terms, import) => {
+            self::import(job, name, terms, import, used).await?
+        }
         HandleRequest::Move(from) => rename(job, from, name).await?,
     };
     if let Some(version) = key.active() {

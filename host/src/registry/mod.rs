@@ -22,8 +22,8 @@ use wire::name::{KeyName, ProviderName};
 
 pub use authentic::{REGISTRY_ID_BYTES, RecordKey, RegistryId, record_key_input};
 pub use checkpoint::{CheckpointKey, checkpoint_key_input};
-pub use handle::{HandleKey, handle_key_input};
 pub use counter::{Counter, DeviceHome, Home};
+pub use handle::{HandleKey, handle_key_input};
 pub use model::{Instance, Key, RecordKeyName, Stage, Terms, Version};
 
 use model::Model;
@@ -306,7 +306,11 @@ impl Registry {
     }
 
     /// Gives fresh MACs to the versions that differ from what they were.
-    fn authenticate(&self, before: Option<&Arc<Key>>, after: &mut Key) -> Result<(), RegistryError> {
+    fn authenticate(
+        &self,
+        before: Option<&Arc<Key>>,
+        after: &mut Key,
+    ) -> Result<(), RegistryError> {
         let before = before.filter(|before| before.terms == after.terms);
         for version in &mut after.versions {
             if before.is_some_and(|key| key.versions.iter().any(|old| old.same_record(version))) {

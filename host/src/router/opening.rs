@@ -17,8 +17,8 @@ use crate::plugin::{
     Answer, Call, CallError, DeviceKey, Link, OpenFailure, OpenRequest, PluginSource,
 };
 use crate::registry::{
-    CheckpointKey, Counter, HandleKey, Instance, InstanceKeys, Key, RecordKey, RecordKeyName, RegistryError,
-    Stage, Version, checkpoint_key_input, handle_key_input, record_key_input,
+    CheckpointKey, Counter, HandleKey, Instance, InstanceKeys, Key, RecordKey, RecordKeyName,
+    RegistryError, Stage, Version, checkpoint_key_input, handle_key_input, record_key_input,
 };
 
 /// Why an instance did not open.

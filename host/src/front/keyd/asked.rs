@@ -45,9 +45,7 @@ pub(super) fn asked(
 ) -> Result<Asked, Refused> {
     let usual = |request| Ok(Asked::One(request, Shape::Usual));
     match endpoint {
-        Endpoint::Load(kind, id) => {
-            usual(Request::Handle(named(*kind, id)?, HandleRequest::Find))
-        }
+        Endpoint::Load(kind, id) => usual(Request::Handle(named(*kind, id)?, HandleRequest::Find)),
         Endpoint::Create(Kind::Key) => create_key(read(body)?, settings),
         Endpoint::Create(Kind::Pair) => create_pair(&read(body)?, settings),
         Endpoint::Move(Kind::Key, _) => Err(Refused::Parameter("invalid type \"key\"".into())),

@@ -12,8 +12,9 @@ mod route;
 mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use daemon::http::{BODY_TOO_SLOW, Dialect, Whole};
+use daemon::http::{BODY_TOO_SLOW, Dialect, Timeouts, Whole};
 use daemon::limit::{Busy, Caller};
 use daemon::peer::Principal;
 use hyper::body::Bytes;
@@ -34,9 +35,28 @@ use route::{Endpoint, Head};
 
 /// What a principal of the dialect may do with its keys: everything that the dialect can.
 pub(crate) const OPERATIONS: [&str; 13] = [
-    "show", "create", "import", "move", "mac", "sign", "encrypt", "decrypt", "rsa", "derive",
-    "export_derived", "public", "destroy",
+    "show",
+    "create",
+    "import",
+    "move",
+    "mac",
+    "sign",
+    "encrypt",
+    "decrypt",
+    "rsa",
+    "derive",
+    "export_derived",
+    "public",
+    "destroy",
 ];
+
+/// How long a body may take, as with the peer.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the callers of this dialect may take.
+pub(crate) fn timeouts(configured: Timeouts) -> Timeouts {
+    Timeouts { body: configured.body.min(BODY_TIMEOUT), ..configured }
+}
 
 /// What answers requests in this dialect.
 #[derive(Clone, Debug)]
@@ -66,12 +86,7 @@ impl Dialect for Keyd {
         }
     }
 
-    async fn answer(
-        &self,
-        caller: &Arc<Caller>,
-        head: Head,
-        body: Result<Bytes, Fault>,
-    ) -> Whole {
+    async fn answer(&self, caller: &Arc<Caller>, head: Head, body: Result<Bytes, Fault>) -> Whole {
         let Head { endpoint, has_json } = head;
         let asked = body.map_err(unread_body).and_then(|body| {
             let body = if has_json { body } else { Bytes::new() };

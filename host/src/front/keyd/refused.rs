@@ -85,9 +85,7 @@ impl Refused {
             Self::SlowBody => "deadline has elapsed".into(),
             Self::Body(fault) => fault.detail.clone(),
             Self::Handle => invalid("handle", "invalid handle"),
-            Self::Mechanism => {
-                invalid("mechanism", "mechanism cannot be used with this key type")
-            }
+            Self::Mechanism => invalid("mechanism", "mechanism cannot be used with this key type"),
             Self::Id(why) => invalid("id", why),
             Self::Reserved(id) => unauthorized(uid, Some(id)),
             Self::Parameter(why) => format!("{A_PARAMETER}\ncaused by: {why}"),

@@ -184,9 +184,7 @@ pub(super) fn failed(error: &HostError, uid: u32, id: &str) -> Whole {
 fn words(error: &HostError, code: Code, uid: u32) -> (StatusCode, String) {
     let because = |because: &dyn fmt::Display| format!("{A_PARAMETER}\ncaused by: {because}");
     match (&error.failure, code) {
-        (Failure::InvalidHandle, _) => {
-            (StatusCode::BAD_REQUEST, Refused::Handle.message(uid))
-        }
+        (Failure::InvalidHandle, _) => (StatusCode::BAD_REQUEST, Refused::Handle.message(uid)),
         (_, Code::Denied) => {
             let id = error.key.as_ref().and_then(|key| id_of(key.as_str()));
             let id = id.as_ref().map(|(_, id)| id.as_str());
