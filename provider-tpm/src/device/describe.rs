@@ -9,7 +9,7 @@ use tss_esapi::interface_types::key_bits::RsaKeyBits;
 use tss_esapi::structures::{CapabilityData, PublicParameters, TaggedTpmPropertyList};
 
 use super::{Outcome, command, template, unexpected};
-use crate::error::Fault;
+use crate::error::{Fault, RC_COMMAND_CODE};
 use crate::vendor::Vendor;
 
 /// Slots that every TPM has (TCG PC Client Platform TPM Profile, 5.5: MAX_LOADED_OBJECTS).
@@ -73,6 +73,8 @@ fn has_rsa(context: &mut Context, bits: RsaKeyBits) -> Outcome<bool> {
     match command(context, None, |tpm| tpm.test_parms(parameters)) {
         Ok(()) => Ok(true),
         Err(Fault::Code(code)) if code.is_about_parameter() => Ok(false),
+        // It cannot be asked, so it is not used for that.
+        Err(fault) if fault.is(RC_COMMAND_CODE) => Ok(false),
         Err(fault) => Err(fault),
     }
 }

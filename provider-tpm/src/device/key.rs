@@ -365,3 +365,18 @@ pub(super) fn right_align(place: &mut [u8], number: &[u8]) -> Outcome<()> {
     place.copy_from_slice(number);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_number_gets_its_leading_zeros_and_a_long_one_is_refused() {
+        let mut place = [0; 4];
+        right_align(&mut place, &[1, 2]).unwrap();
+        assert_eq!(place, [0, 0, 1, 2]);
+        right_align(&mut place, &[1, 2, 3, 4]).unwrap();
+        assert_eq!(place, [1, 2, 3, 4]);
+        right_align(&mut place, &[1, 2, 3, 4, 5]).unwrap_err();
+    }
+}

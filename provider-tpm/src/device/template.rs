@@ -147,3 +147,48 @@ fn without_unique(public: &Public) -> Public {
     }
     public
 }
+
+#[cfg(test)]
+mod tests {
+    use provider_core::KeyId;
+
+    use super::*;
+
+    /// Whether keys of a usage are known, generated and imported ones.
+    fn check(usage: Usage, generated: bool, imported: bool) {
+        let (algorithm, id) = (usage.default_algorithm(), KeyId([1; 16]));
+        let purpose = Purpose { usage, algorithm, id, bound: None };
+        for (by_tpm, expected) in [(true, generated), (false, imported)] {
+            let public = key(&purpose, by_tpm).unwrap();
+            assert_eq!(is_key(&public, &purpose).unwrap(), expected, "{usage:?} {by_tpm}");
+        }
+    }
+
+    #[test]
+    fn keys_that_may_be_imported_are_known_either_way() {
+        check(Usage::Mac, true, true);
+        check(Usage::Sign, true, true);
+    }
+
+    #[test]
+    fn keys_that_are_never_imported_are_known_when_generated() {
+        check(Usage::Seal, true, false);
+        check(Usage::Aead, true, false);
+        check(Usage::Rsa, true, false);
+    }
+
+    #[test]
+    fn key_of_another_usage_or_length_is_not_known() {
+        let purpose = |usage: Usage, algorithm| {
+            assert!(usage.has(algorithm));
+            Purpose { usage, algorithm, id: KeyId([1; 16]), bound: None }
+        };
+        let seal = purpose(Usage::Seal, Algorithm::HmacSha256);
+        let aead = purpose(Usage::Aead, Algorithm::Aes256Gcm);
+        let short = purpose(Usage::Rsa, Algorithm::Rsa2048);
+        let long = purpose(Usage::Rsa, Algorithm::Rsa4096);
+        for (one, other) in [(&seal, &aead), (&aead, &seal), (&short, &long), (&long, &short)] {
+            assert!(!is_key(&key(one, true).unwrap(), other).unwrap(), "{one:?}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
-use provider_core::{Capabilities, ErrorKind, Provider, Result, SecretBytes, Usage};
+use provider_core::{Capabilities, ErrorKind, KeyRef, Provider, Result, SecretBytes, Usage};
 use provider_tpm::TpmProvider;
 use tss_esapi::Context;
 use tss_esapi::constants::response_code::Tss2ResponseCodeKind as RefusedBy;
@@ -69,6 +69,20 @@ fn bound_import_signs_while_its_pcrs_stand() {
     let spec = spec(Usage::Sign, Some("sha256:7"));
     let blob = bench.provider.import(&spec, &SecretBytes::copy_of(&NUMBER)).unwrap().0;
     check_signature(&bench.provider, &Key { usage: Usage::Sign, id: spec.id, blob });
+}
+
+#[test]
+fn each_flipped_byte_of_a_blob_is_refused_by_kind() {
+    let bench = Bench::new();
+    let key = import(&bench.provider, &NUMBER).unwrap();
+    for position in 0..key.blob.len() {
+        let mut blob = key.blob.clone();
+        blob[position] ^= 1;
+        let outcome = bench.provider.sign(KeyRef { blob: &blob, ..key.key_ref() }, &[7; 32]);
+        let kind = outcome.err().unwrap().kind;
+        let expected = [ErrorKind::Integrity, ErrorKind::InvalidParameter, ErrorKind::WrongDevice];
+        assert!(expected.contains(&kind), "byte {position}: {kind:?}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use provider_core::{Algorithm, Capabilities, ErrorKind, KeyBlob, KeyRef, Provider, Usage};
+use swtpm_fixtures::{CommandCounter, Swtpm};
 
 use crate::support::{Bench, Key, check, loaded, open, spec};
 
@@ -54,6 +55,33 @@ fn length_that_the_tpm_has_not_is_unsupported() {
     } else {
         check(bench.provider.generate(&spec), ErrorKind::Unsupported, "Rsa4096");
     }
+}
+
+/// Opens a TPM that says so to the questions whether it has RSA keys, and makes one.
+fn check_refused(code: u32) {
+    let (test_parms, questions) = (0x18A, 2);
+    let swtpm = Swtpm::start().unwrap();
+    let proxy = CommandCounter::in_front_of(&swtpm).unwrap();
+    proxy.answer_next(test_parms, code, questions);
+    let (provider, _) = open(&proxy.tcti(), &[], None).unwrap();
+    let capabilities = provider.info().capabilities;
+    assert!(!capabilities.contains(Capabilities::RSA_2048));
+    assert!(!capabilities.contains(Capabilities::RSA_4096));
+    let outcome = Key::generate(&provider, Usage::Rsa, None);
+    check(outcome, ErrorKind::Unsupported, "no Rsa keys of Rsa2048");
+    Key::generate(&provider, Usage::Mac, None).unwrap();
+}
+
+#[test]
+fn tpm_without_the_parameters_has_no_rsa_keys() {
+    let rc_value_of_first_parameter = 0x1C4;
+    check_refused(rc_value_of_first_parameter);
+}
+
+#[test]
+fn tpm_that_cannot_be_asked_has_no_rsa_keys() {
+    let rc_command_code = 0x143;
+    check_refused(rc_command_code);
 }
 
 #[test]
