@@ -252,6 +252,8 @@ fn provider_behind_it_keeps_the_whole_contract() {
             device: &|| device(1),
             other_device: &|| device(2),
             verify: &|point, digest, signature| verifies(point, digest, signature),
+            // The software provider has no rsa keys, so nothing is to be verified.
+            verify_rsa: &|_, _, _| false,
         };
         // SAFETY: the entry is that of a library that is never unloaded.
         unsafe { conformance::run(&setup) }
