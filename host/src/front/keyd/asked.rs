@@ -10,7 +10,6 @@ use super::body::{
     CreateKey, CreatePair, Decrypt, Derive, Encrypt, EncryptHow, Move, OfHandle, Sign, SignHow,
 };
 use super::handle::{self, DERIVATION_MAX_BYTES, Named};
-use super::name::{BadId, Kind, name_of};
 use super::refused::Refused;
 use super::reply::{Parameter, Shape};
 use super::route::Endpoint;
@@ -18,6 +17,7 @@ use super::settings::Settings;
 use crate::request::{
     AeadWith, HandleRequest, HandleTerms, HeldRequest, Import, Request, RsaPadding,
 };
+use wire::keyd::{BadId, Kind, name_of};
 
 /// Version of a ciphertext that is written: ciphertext, then tag.
 pub(super) const CIPHERTEXT_V2: u8 = 2;

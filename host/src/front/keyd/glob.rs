@@ -3,7 +3,7 @@
 
 use daemon::rules::KeyTest;
 
-use super::name::id_of;
+use wire::keyd::id_of;
 
 /// Longest pattern, characters.
 pub(crate) const GLOB_MAX_CHARS: usize = 512;

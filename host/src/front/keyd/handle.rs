@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use wire::api::{Base64Array, Base64Bytes, decode};
 use wire::name::ProviderName;
 
-use super::name::{Kind, id_of, name_of};
 use crate::request::{Claims, Handle, NONCE_BYTES};
+use wire::keyd::{Kind, id_of, name_of};
 
 /// Longest handle that is read, bytes: that of the longest derivation data with room to spare.
 const HANDLE_MAX_BYTES: usize = 8 * 1024;

@@ -5,7 +5,6 @@ mod asked;
 mod body;
 mod glob;
 mod handle;
-mod name;
 mod refused;
 mod reply;
 mod route;

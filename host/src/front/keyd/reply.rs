@@ -15,10 +15,10 @@ use zeroize::Zeroizing;
 
 use super::asked::CIPHERTEXT_V2;
 use super::handle;
-use super::name::id_of;
 use super::refused::{A_PARAMETER, Refused, unauthorized};
 use crate::error::{Failure, HostError};
 use crate::reply::{Held, PublicHalf, Reply};
+use wire::keyd::id_of;
 
 /// DER of the object identifier 1.2.840.10045.3.1.7, P-256 (RFC 5480 section 2.1.1.1).
 const P256_OID: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];

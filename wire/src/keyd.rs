@@ -1,4 +1,5 @@
-//! From the ids of the dialect, which may be any text, to names of keys, and back.
+//! The ids of the dialect of the aziot Key Service (`docs/keyd.md`), which may be any text, as names
+//! of keys, and back.
 //!
 //! A key is `keyd/key/ID`, a key pair `keyd/pair/ID`, so that both have a name space of their own
 //! and no other key of the host can be named. Of an id, letters and digits stand for themselves, as
@@ -6,11 +7,11 @@
 
 use std::fmt::Write;
 
-use wire::name::KeyName;
+use crate::name::KeyName;
 
-/// What an id is of.
+/// What an id is of. A key and a pair of one id are two keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A symmetric key.
     Key,
     /// A key pair.
@@ -22,7 +23,7 @@ const RESERVED: [&str; 1] = ["handle-validation-key"];
 
 /// Why an id names no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BadId {
+pub enum BadId {
     /// It is empty, has a zero byte, or is too long.
     Invalid(&'static str),
     /// It is reserved.
@@ -40,9 +41,12 @@ impl Kind {
 
 /// The name of the key of an id.
 ///
+/// # Limits
+/// A name has at most 128 bytes, of which 9 or 10 are the prefix; an escaped byte takes three.
+///
 /// # Errors
 /// [`BadId`].
-pub(super) fn name_of(kind: Kind, id: &str) -> Result<KeyName, BadId> {
+pub fn name_of(kind: Kind, id: &str) -> Result<KeyName, BadId> {
     if id.is_empty() {
         return Err(BadId::Invalid("it is empty"));
     }
@@ -66,7 +70,7 @@ pub(super) fn name_of(kind: Kind, id: &str) -> Result<KeyName, BadId> {
 }
 
 /// The id of the key of a name; `None` for a name that is not one of the dialect.
-pub(super) fn id_of(name: &str) -> Option<(Kind, String)> {
+pub fn id_of(name: &str) -> Option<(Kind, String)> {
     let of = |kind: Kind| name.strip_prefix(kind.prefix()).map(|rest| (kind, rest));
     let (kind, rest) = of(Kind::Key).or_else(|| of(Kind::Pair))?;
     let mut id = Vec::with_capacity(rest.len());
