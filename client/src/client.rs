@@ -147,7 +147,7 @@ impl Client {
         Ok(self.send(&Call::create(name, request)?).await?.value)
     }
 
-    /// Imports an HMAC key.
+    /// Imports an HMAC key, or the private number of a P-256 key.
     pub async fn import(
         &self,
         name: &KeyName,
