@@ -18,6 +18,9 @@ pub enum Kind {
     Pair,
 }
 
+/// Longest pattern of ids in a configuration, characters.
+pub const PATTERN_MAX_CHARS: usize = 512;
+
 /// Ids that nobody has: the peer authenticates its handles with keys of these names.
 const RESERVED: [&str; 1] = ["handle-validation-key"];
 

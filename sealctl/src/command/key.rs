@@ -105,13 +105,13 @@ pub(crate) struct ImportArgs {
 
 /// Where a key may live.
 #[derive(Args, Debug)]
-struct Place {
+pub(super) struct Place {
     /// Provider to consider, in this order when repeated; otherwise the configured order
     #[arg(long, value_name = "NAME")]
     provider: Vec<ProviderName>,
     /// Least protection; never below the configured floor
     #[arg(long, value_name = "LEVEL", value_parser = args::protection())]
-    floor: Option<Protection>,
+    pub(super) floor: Option<Protection>,
 }
 
 pub(super) fn run(session: &Session, command: KeyCommand) -> Result<Exit, Failure> {
@@ -215,7 +215,7 @@ fn ask_for(name: &KeyName, lost: &str) -> Result<String, Failure> {
 }
 
 impl Place {
-    fn providers(&self) -> Option<Vec<ProviderName>> {
+    pub(super) fn providers(&self) -> Option<Vec<ProviderName>> {
         (!self.provider.is_empty()).then(|| self.provider.clone())
     }
 }

@@ -5,8 +5,7 @@ use daemon::rules::KeyTest;
 
 use wire::keyd::id_of;
 
-/// Longest pattern, characters.
-pub(crate) const GLOB_MAX_CHARS: usize = 512;
+pub(crate) use wire::keyd::PATTERN_MAX_CHARS as GLOB_MAX_CHARS;
 
 /// The keys that a principal may use.
 #[derive(Debug)]
