@@ -14,7 +14,7 @@ use super::name::{BadId, Kind, name_of};
 use super::refused::Refused;
 use super::reply::{Parameter, Shape};
 use super::route::Endpoint;
-use super::settings::Settings;
+use crate::config::KeydSettings;
 use crate::request::{
     AeadWith, HandleRequest, HandleTerms, HeldRequest, Import, Request, RsaPadding,
 };
@@ -41,7 +41,7 @@ pub(super) enum Asked {
 pub(super) fn asked(
     endpoint: &Endpoint,
     body: &Bytes,
-    settings: &Settings,
+    settings: &KeydSettings,
 ) -> Result<Asked, Refused> {
     let usual = |request| Ok(Asked::One(request, Shape::Usual));
     match endpoint {
@@ -131,11 +131,11 @@ fn held(text: &str) -> Result<Named, Refused> {
     handle::read(text).ok_or(Refused::Handle)
 }
 
-fn create_key(body: CreateKey, settings: &Settings) -> Result<Asked, Refused> {
+fn create_key(body: CreateKey, settings: &KeydSettings) -> Result<Asked, Refused> {
     let CreateKey { key_id, usage, key_bytes } = body;
     let name = named(Kind::Key, &key_id)?;
     let usage = usage_of(&usage)?;
-    let terms = settings.terms(vec![(usage, usage.algorithm())]);
+    let terms = terms(settings, vec![(usage, usage.algorithm())]);
     let Some(key) = key_bytes else { return Ok(Asked::FindOrCreate(name, terms)) };
     let key = SecretBytes::new(key.into_bytes());
     let fits = match usage {
@@ -151,6 +151,11 @@ fn create_key(body: CreateKey, settings: &Settings) -> Result<Asked, Refused> {
     let import = Import { key, replace: settings.import_over };
     let request = Request::Handle(name, HandleRequest::Import(terms, import));
     Ok(Asked::One(request, Shape::Usual))
+}
+
+/// What a new key of the dialect shall be.
+fn terms(settings: &KeydSettings, kinds: Vec<(Usage, Algorithm)>) -> HandleTerms {
+    HandleTerms { kinds, providers: settings.providers.clone(), floor: settings.floor }
 }
 
 /// The usage that a list of the dialect's words comes to. `derive` and `sign` are the same: an
@@ -178,7 +183,7 @@ fn usage_of(words: &str) -> Result<Usage, Refused> {
     usage.ok_or(Refused::NoBody)
 }
 
-fn create_pair(body: &CreatePair, settings: &Settings) -> Result<Asked, Refused> {
+fn create_pair(body: &CreatePair, settings: &KeydSettings) -> Result<Asked, Refused> {
     let name = named(Kind::Pair, &body.key_id)?;
     let preferred = body.preferred_algorithms.as_deref().unwrap_or("*");
     let mut kinds = Vec::new();
@@ -195,7 +200,7 @@ fn create_pair(body: &CreatePair, settings: &Settings) -> Result<Asked, Refused>
     if kinds.is_empty() {
         return Err(Refused::Parameter("none of preferredAlgorithms is to be had".into()));
     }
-    Ok(Asked::FindOrCreate(name, settings.terms(kinds)))
+    Ok(Asked::FindOrCreate(name, terms(settings, kinds)))
 }
 
 /// The algorithms of key pairs, the preferred first.
@@ -205,7 +210,7 @@ const PAIRS: [(&str, (Usage, Algorithm)); 3] = [
     ("rsa-4096", (Usage::Rsa, Algorithm::Rsa4096)),
 ];
 
-fn encrypt(body: Encrypt, settings: &Settings) -> Result<Asked, Refused> {
+fn encrypt(body: Encrypt, settings: &KeydSettings) -> Result<Asked, Refused> {
     let Encrypt { key_handle, how, plaintext } = body;
     let named = held(&key_handle)?;
     let plaintext = SecretBytes::new(plaintext.into_bytes());
