@@ -1,8 +1,6 @@
 //! From an endpoint and a body to a request.
 
 use hyper::body::Bytes;
-use provider_core::SecretBytes;
-use provider_core::key::{AEAD_KEY_BYTES, IMPORT_MAX_BYTES};
 use wire::api::{Algorithm, Usage, decode};
 use wire::name::KeyName;
 
@@ -16,7 +14,7 @@ use super::reply::{Parameter, Shape};
 use super::route::Endpoint;
 use crate::config::KeydSettings;
 use crate::request::{
-    AeadWith, HandleRequest, HandleTerms, HeldRequest, Import, Request, RsaPadding,
+    AeadWith, HandleRequest, HandleTerms, HeldRequest, Import, Request, RsaPadding, SecretBytes,
 };
 
 /// Version of a ciphertext that is written: ciphertext, then tag.
@@ -138,16 +136,6 @@ fn create_key(body: CreateKey, settings: &KeydSettings) -> Result<Asked, Refused
     let terms = terms(settings, vec![(usage, usage.algorithm())]);
     let Some(key) = key_bytes else { return Ok(Asked::FindOrCreate(name, terms)) };
     let key = SecretBytes::new(key.into_bytes());
-    let fits = match usage {
-        Usage::Aead => key.len() == AEAD_KEY_BYTES,
-        Usage::Mac | Usage::Seal | Usage::Sign | Usage::Rsa => {
-            (1..=IMPORT_MAX_BYTES).contains(&key.len())
-        }
-    };
-    if !fits {
-        let why = "keyBytes has a length that keys of this usage have not";
-        return Err(Refused::Parameter(why.into()));
-    }
     let import = Import { key, replace: settings.import_over };
     let request = Request::Handle(name, HandleRequest::Import(terms, import));
     Ok(Asked::One(request, Shape::Usual))
@@ -220,7 +208,7 @@ fn encrypt(body: Encrypt, settings: &KeydSettings) -> Result<Asked, Refused> {
             plaintext,
             refuse_repeated: settings.refuse_repeated_ivs,
         },
-        EncryptHow::RsaPkcs1 => HeldRequest::RsaPrivate(RsaPadding::Pkcs1, plaintext),
+        EncryptHow::RsaPkcs1 => HeldRequest::RsaPrivate(RsaPadding::Block, plaintext),
         EncryptHow::RsaNoPadding => HeldRequest::RsaPrivate(RsaPadding::None, plaintext),
     };
     Ok(Asked::One(Request::Held(named.handle, request), Shape::Usual))
