@@ -29,6 +29,14 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// Whether it has a provider of this name.
+    #[must_use]
+    pub fn has_provider(&self, name: &str) -> bool {
+        self.providers_text().contains(&format!("name = \"{name}\""))
+    }
+}
+
 impl Sealhost {
     /// Its socket for the dialect.
     #[must_use]

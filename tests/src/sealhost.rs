@@ -131,6 +131,11 @@ impl Setup {
         self
     }
 
+    /// What the configuration says of providers.
+    pub(crate) fn providers_text(&self) -> &str {
+        &self.providers
+    }
+
     /// Replaces the rules.
     #[must_use]
     pub fn with_rules(mut self, toml: &str) -> Self {

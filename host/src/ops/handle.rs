@@ -91,9 +91,8 @@ async fn import(
 /// Refuses bytes of a length that no key of the usage has, before anything is announced.
 fn check_length(asked: &HandleTerms, import: &Import) -> Result<(), HostError> {
     for (usage, _) in &asked.kinds {
-        check_import_length(convert::usage(*usage), &import.key).map_err(|error| {
-            Failure::Decode(Fault::new(Code::Invalid, error.detail))
-        })?;
+        check_import_length(convert::usage(*usage), &import.key)
+            .map_err(|error| Failure::Decode(Fault::new(Code::Invalid, error.detail)))?;
     }
     Ok(())
 }

@@ -148,6 +148,10 @@ fn write(answered: Answered, shape: Shape, uid: u32) -> Whole {
     let Answered { request_id: id, outcome } = answered;
     let written = match outcome {
         Ok((reply, _recorded)) => reply::encode(reply, shape, &id),
+        // What is to be moved and is not there is an error of the peer's own.
+        Err(error) if shape == Shape::NoContent && error.code() == Code::NotFound => {
+            Err(NoReply::Refused(Refused::NothingToMove))
+        }
         Err(error) => Err(NoReply::Failed(error)),
     };
     written.unwrap_or_else(|none| match none {
