@@ -163,10 +163,10 @@ impl Request {
     /// Another key that it is about too, for which its caller needs the same permission.
     #[must_use]
     pub const fn other_key(&self) -> Option<&KeyName> {
-        match self {
-            Self::Handle(_, request) => request.other_key(),
-            _ => None,
+        if let Self::Handle(_, request) = self {
+            return request.other_key();
         }
+        None
     }
 
     /// Whether it changes a key, or makes or destroys a counter, so that the audit says so before

@@ -15,6 +15,9 @@ use super::value::{floor, name};
 use super::{FLOOR, Selection};
 use crate::front::keyd::{GLOB_MAX_CHARS, Globs, OPERATIONS};
 
+/// The highest number that a user can have: the one after it stands for nobody.
+const UID_MAX: i64 = 4_294_967_294;
+
 /// The dialect of the aziot Key Service, as it is switched on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeydSettings {
@@ -87,7 +90,7 @@ fn principals(keyd: &mut Section<'_>) -> Read<Vec<Principal>> {
     for (index, table) in tables.into_iter().enumerate() {
         let number = index.saturating_add(1);
         let mut section = keyd.inner(format!("[[keyd.principal]] #{number} "), table);
-        let uid = section.required("uid", "uid = 1000", value::number(0, i64::from(u32::MAX) - 1));
+        let uid = section.required("uid", "uid = 1000", value::number(0, UID_MAX));
         let keys = section.list("keys", "a list of texts in quotes", glob);
         let keys = keys.and_then(|keys| {
             keys.filter(|keys| !keys.is_empty())

@@ -122,8 +122,8 @@ fn choose(
             Err(error) => return Err(error),
         }
     }
-    let nothing = || Fault::new(Code::Invalid, "nothing was asked for").into();
-    Err(refused.unwrap_or_else(|| Failure::Decode(nothing()).into()))
+    let nothing = || HostError::from(Fault::new(Code::Invalid, "nothing was asked for"));
+    Err(refused.unwrap_or_else(nothing))
 }
 
 /// Gives a key another name. A key that has that name is destroyed first, on its device too.
