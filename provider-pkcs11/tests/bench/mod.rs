@@ -10,8 +10,8 @@ use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use provider_core::{
-    Identity, KeyBlob, KeyId, KeyRef, KeySpec, Provider, ProviderError, SecretBytes, Secrets,
-    Settings, Usage,
+    AeadInput, Identity, KeyBlob, KeyId, KeyRef, KeySpec, Provider, ProviderError, SecretBytes,
+    Secrets, Settings, Usage,
 };
 use provider_pkcs11::Pkcs11Provider;
 use swtpm_fixtures::{Nss, SoftHsm};
@@ -69,6 +69,14 @@ pub(crate) fn open(
     Pkcs11Provider::open(settings(hsm), pin(PIN), known)
 }
 
+/// Takes a mechanism away from the tokens of a store, from the next initialization of the module on.
+pub(crate) fn hide(hsm: &SoftHsm, mechanism: &str) {
+    let mut conf = std::fs::read_to_string(hsm.conf_path()).unwrap();
+    // SoftHSM 2.6 does not see the first one after the minus.
+    conf += &format!("slots.mechanisms = -CKM_MD5,{mechanism}\n");
+    std::fs::write(hsm.conf_path(), conf).unwrap();
+}
+
 /// A key and how it is named.
 pub(crate) struct Key {
     pub(crate) usage: Usage,
@@ -83,12 +91,41 @@ impl Key {
         Self { usage, id: spec.id, blob }
     }
 
+    pub(crate) fn import(
+        provider: &Pkcs11Provider,
+        usage: Usage,
+        number: u8,
+        bytes: &[u8],
+    ) -> Result<Self, ProviderError> {
+        let spec = spec(usage, number);
+        let KeyBlob(blob) = provider.import(&spec, &SecretBytes::copy_of(bytes))?;
+        Ok(Self { usage, id: spec.id, blob })
+    }
+
     pub(crate) fn key_ref(&self) -> KeyRef<'_> {
         KeyRef { usage: self.usage, id: self.id, blob: &self.blob }
     }
 
     pub(crate) fn mac(&self, provider: &Pkcs11Provider) -> Result<Vec<u8>, ProviderError> {
         provider.mac(self.key_ref(), b"message").map(|mac| mac.expose().to_vec())
+    }
+}
+
+impl Key {
+    pub(crate) fn encrypt(
+        &self,
+        provider: &Pkcs11Provider,
+        input: AeadInput<'_>,
+    ) -> Result<Vec<u8>, ProviderError> {
+        provider.aead_encrypt(self.key_ref(), input)
+    }
+
+    pub(crate) fn decrypt(
+        &self,
+        provider: &Pkcs11Provider,
+        input: AeadInput<'_>,
+    ) -> Result<Vec<u8>, ProviderError> {
+        provider.aead_decrypt(self.key_ref(), input).map(|text| text.expose().to_vec())
     }
 }
 
