@@ -5,6 +5,7 @@
 //! [`Rules::authorize`], so that a stage which asks for one cannot be reached without a rule that
 //! allows it.
 
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::peer::{Principal, UnitName, knowable};
@@ -41,7 +42,19 @@ struct Rule {
     who: Who,
     /// Bit n stands for the n-th operation of the set.
     operations: u64,
-    keys: Vec<Pattern>,
+    keys: Keys,
+}
+
+#[derive(Clone, Debug)]
+enum Keys {
+    Patterns(Vec<Pattern>),
+    Test(Arc<dyn KeyTest>),
+}
+
+/// Tells keys by their names in a way of a daemon's own, where patterns do not.
+pub trait KeyTest: fmt::Debug + Send + Sync {
+    /// Whether `key` is one of those meant.
+    fn matches(&self, key: &str) -> bool;
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +98,17 @@ impl Rules {
         raw::check(raw, operations).map(|rules| Self { operations, rules })
     }
 
+    /// Adds a rule of a form of its own: a user may do these operations, those that exist, with the
+    /// keys that a test tells.
+    pub fn grant(&mut self, uid: u32, operations: &[&str], keys: Arc<dyn KeyTest>) {
+        let places = self.operations.iter().zip(0_u32..);
+        let bits = places
+            .filter(|(known, _)| known.needs_key && operations.contains(&known.name))
+            .filter_map(|(_, place)| 1_u64.checked_shl(place));
+        let operations = bits.fold(0, std::ops::BitOr::bitor);
+        self.rules.push(Rule { who: Who::User(uid), operations, keys: Keys::Test(keys) });
+    }
+
     /// Asks whether a rule allows `principal` the operation, on `key` where it needs one.
     ///
     /// Internal keys, whose names start with `.`, are denied to everybody.
@@ -109,7 +133,7 @@ impl Rules {
         let allows = |rule: &Rule| {
             rule.operations & bit != 0
                 && rule.who.is(principal)
-                && key.is_none_or(|key| rule.keys.iter().any(|pattern| pattern.matches(key)))
+                && key.is_none_or(|key| rule.keys.has(key))
         };
         if !self.rules.iter().any(allows) {
             return Err(Denied);
@@ -163,6 +187,15 @@ impl Rules {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+}
+
+impl Keys {
+    fn has(&self, key: &str) -> bool {
+        match self {
+            Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(key)),
+            Self::Test(test) => test.matches(key),
+        }
     }
 }
 

@@ -53,6 +53,9 @@ pub enum Failure {
         /// What was asked of it.
         asked: &'static str,
     },
+    /// Route: the handle is not ours, or of a key that is another one by now.
+    #[error("invalid handle")]
+    InvalidHandle,
     /// Route: no configured provider can hold such a key.
     #[error("{0}")]
     NoProvider(String),
@@ -157,6 +160,7 @@ impl HostError {
             Failure::NotFound(_) => Code::NotFound,
             Failure::Conflict(_) => Code::Conflict,
             Failure::WrongUsage { .. } => Code::WrongUsage,
+            Failure::InvalidHandle => Code::Invalid,
             Failure::NoProvider(_) => Code::Unsupported,
             Failure::Unavailable(_) | Failure::NotServing(_) | Failure::Stopping => {
                 Code::Unavailable
@@ -182,6 +186,7 @@ impl HostError {
             | Failure::NotFound(_)
             | Failure::Conflict(_)
             | Failure::WrongUsage { .. }
+            | Failure::InvalidHandle
             | Failure::NoProvider(_)
             | Failure::Unavailable(_)
             | Failure::NotServing(_)

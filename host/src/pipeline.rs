@@ -24,11 +24,12 @@ use wire::code::{Code, Fault};
 use wire::name::{KeyName, ProviderName};
 
 use crate::error::{Attention, Failure, HostError};
+use crate::ivs::Ivs;
 use crate::metrics::Metrics;
 use crate::ops::{self, Job};
 use crate::registry::Registry;
 use crate::reply::{Reply, Used};
-use crate::request::{Request, Unread};
+use crate::request::{Api, Request, Unread};
 use crate::router::Router;
 
 /// Everything that requests work with.
@@ -40,6 +41,7 @@ pub struct Host {
     pub(crate) audit: Arc<AuditWriter>,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
+    pub(crate) ivs: Ivs,
     pub(crate) started_at: String,
     /// How far this process is confined.
     pub(crate) confined: Reached,
@@ -77,6 +79,7 @@ impl Host {
             metrics: Metrics::new(),
             started_at: clock.now_text(),
             clock,
+            ivs: Ivs::default(),
             confined,
             first_request,
             requests: AtomicU64::new(0),
@@ -87,10 +90,11 @@ impl Host {
     pub async fn answer(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
+        api: Api,
         asked: Result<Request, Unread>,
     ) -> Answered {
-        let line =
-            Line { host: Arc::clone(self), caller: Arc::clone(caller), begun: Instant::now() };
+        let (host, caller) = (Arc::clone(self), Arc::clone(caller));
+        let line = Line { host, caller, api, begun: Instant::now() };
         match asked {
             // A change is carried through even when its caller goes away.
             Ok(request) if request.is_a_change() => {
@@ -123,23 +127,33 @@ impl Host {
         Ok(())
     }
 
+    /// Whether a request whose key is in its body is worth reading: whether its caller has
+    /// permission for some key.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub fn permits_some(&self, caller: &Caller, operation: &str) -> Result<(), HostError> {
+        self.rules.current().authorize_some(&caller.principal, operation)?;
+        Ok(())
+    }
+
     /// Answers a caller for whom there is no room, recorded as every refusal is.
     #[must_use]
-    pub fn turn_away(&self, principal: &Principal, busy: Busy) -> Answered {
-        self.refuse(principal, Failure::Busy(busy).into())
+    pub fn turn_away(&self, principal: &Principal, api: Api, busy: Busy) -> Answered {
+        self.refuse(principal, api, Failure::Busy(busy).into())
     }
 
     /// Records what a caller sent that is no request in any dialect; there is nothing to answer.
-    pub fn note_unreadable(&self, principal: &Principal) {
+    pub fn note_unreadable(&self, principal: &Principal, api: Api) {
         let fault = Fault::new(Code::Malformed, "what came is no request");
-        let _nobody_asked = self.refuse(principal, Failure::Decode(fault).into());
+        let _nobody_asked = self.refuse(principal, api, Failure::Decode(fault).into());
     }
 
     /// Refuses what never came to a request.
-    fn refuse(&self, principal: &Principal, error: HostError) -> Answered {
+    fn refuse(&self, principal: &Principal, api: Api, error: HostError) -> Answered {
         let request_id = self.next_request_id();
         let code = error.code();
-        self.metrics.count(None, Some(code), Duration::ZERO);
+        self.metrics.count(api, None, Some(code), Duration::ZERO);
         if let Some(limit) = error.limit() {
             self.metrics.count_refused(limit);
         }
@@ -236,6 +250,7 @@ impl Host {
 struct Line {
     host: Arc<Host>,
     caller: Arc<Caller>,
+    api: Api,
     begun: Instant,
 }
 
@@ -258,7 +273,7 @@ impl Line {
             Err(Unread { operation, error }) => (operation, error.key.clone(), Err(error)),
         };
         let code = result.as_ref().err().map(HostError::code);
-        self.host.metrics.count(operation, code, self.begun.elapsed());
+        self.host.metrics.count(self.api, operation, code, self.begun.elapsed());
         if let Err(error) = &result {
             if let Some(limit) = error.limit() {
                 self.host.metrics.count_refused(limit);

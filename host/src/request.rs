@@ -2,6 +2,7 @@
 //! behind them knows how it was written.
 
 mod counter;
+mod handle;
 
 use daemon::audit::Exempt;
 use wire::api::{
@@ -13,6 +14,10 @@ use wire::name::{KeyName, ProviderName};
 use crate::error::HostError;
 
 pub use counter::CounterRequest;
+pub use handle::{
+    AeadWith, Claims, Handle, HandleRequest, HandleTerms, HeldRequest, Import, NONCE_BYTES,
+    RsaPadding,
+};
 
 /// One request.
 #[derive(Debug)]
@@ -47,6 +52,10 @@ pub enum Request {
     Counter(KeyName, CounterRequest),
     /// Describe all counters that the caller may see.
     ListCounters,
+    /// Give a handle of a key.
+    Handle(KeyName, HandleRequest),
+    /// Do something with the key that a handle is of.
+    Held(Handle, HeldRequest),
     /// Draw random bytes.
     Random(RandomRequest),
     /// Describe the host.
@@ -59,6 +68,26 @@ pub enum Request {
     VerifyAudit(VerifyAuditRequest),
     /// Count what was done.
     Metrics,
+}
+
+/// By which door a request came, as metrics call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// The host's own API.
+    Native,
+    /// The dialect of the aziot Key Service.
+    Keyd,
+}
+
+impl Api {
+    /// Its label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Keyd => "keyd",
+        }
+    }
 }
 
 /// What could not be read as a request, as far as it was understood; the error names the key.
@@ -90,6 +119,8 @@ impl Request {
             Self::Public(..) => "public",
             Self::Counter(_, request) => request.operation(),
             Self::ListCounters => "list_counters",
+            Self::Handle(_, request) => request.operation(),
+            Self::Held(_, request) => request.operation(),
             Self::Random(_) => "random",
             Self::Status => "status",
             Self::Providers => "providers",
@@ -115,7 +146,9 @@ impl Request {
             | Self::Verify(key, _)
             | Self::Sign(key, _)
             | Self::Public(key, _)
+            | Self::Handle(key, _)
             | Self::Counter(key, _) => Some(key),
+            Self::Held(handle, _) => Some(&handle.claims.key),
             Self::List
             | Self::ListCounters
             | Self::Random(_)
@@ -134,6 +167,8 @@ impl Request {
         match self {
             Self::Create(..) | Self::Import(..) | Self::Rotate(_) | Self::Destroy(..) => true,
             Self::Counter(_, request) => request.makes_or_destroys(),
+            Self::Handle(_, request) => request.changes(),
+            Self::Held(_, request) => request.changes(),
             Self::Show(_)
             | Self::List
             | Self::Seal(..)
@@ -184,6 +219,8 @@ impl Request {
             | Self::Public(..)
             | Self::Counter(..)
             | Self::ListCounters
+            | Self::Handle(..)
+            | Self::Held(..)
             | Self::Random(_)
             | Self::Retry(_)
             | Self::VerifyAudit(_) => None,

@@ -26,9 +26,9 @@ pub const DETAIL_MAX_BYTES: usize = 1024;
 /// Longest initialization vector of an `Aead` key, bytes; the shortest is one byte.
 pub const AEAD_IV_MAX_BYTES: usize = 128;
 /// Longest associated data of an `Aead` key, bytes.
-pub const AEAD_AAD_MAX_BYTES: usize = 8 * 1024;
+pub const AEAD_AAD_MAX_BYTES: usize = 8192;
 /// Longest plaintext of an `Aead` key, bytes; the ciphertext is as long, and the tag stands behind.
-pub const AEAD_TEXT_MAX_BYTES: usize = 32 * 1024;
+pub const AEAD_TEXT_MAX_BYTES: usize = 32_768;
 /// Bytes of a tag of AES-256-GCM.
 pub const AEAD_TAG_BYTES: usize = 16;
 /// Bytes of an `Aead` key.
@@ -116,6 +116,18 @@ pub(crate) use number_table;
 number_table!(Usage: 1 => Seal, 2 => Mac, 3 => Sign, 4 => Aead, 5 => Rsa);
 number_table!(Algorithm: 1 => HmacSha256, 2 => EcdsaP256, 3 => Aes256Gcm, 4 => Rsa2048, 5 => Rsa4096);
 number_table!(Protection: 1 => Software, 2 => Emulated, 3 => Hardware);
+
+impl Algorithm {
+    /// Bytes of the modulus of its keys, where they have one.
+    #[must_use]
+    pub const fn modulus_bytes(self) -> Option<usize> {
+        match self {
+            Self::HmacSha256 | Self::EcdsaP256 | Self::Aes256Gcm => None,
+            Self::Rsa2048 => Some(256),
+            Self::Rsa4096 => Some(RSA_MAX_BYTES),
+        }
+    }
+}
 
 impl Usage {
     /// The algorithm that this usage has when none is asked for.
@@ -227,6 +239,17 @@ pub struct PublicKey(pub [u8; PUBLIC_KEY_BYTES]);
 /// The modulus of an RSA key, big-endian, as many bytes as it has. The exponent is 65,537.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RsaModulus(pub Vec<u8>);
+
+impl RsaModulus {
+    /// Whether it has one of the sizes that there are, all its bits, and two odd factors.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let sizes = [Algorithm::Rsa2048, Algorithm::Rsa4096].map(Algorithm::modulus_bytes);
+        sizes.contains(&Some(self.0.len()))
+            && self.0.first().is_some_and(|first| first & 0x80 != 0)
+            && self.0.last().is_some_and(|last| last & 1 != 0)
+    }
+}
 
 /// What the bare operation of RSA gave, as many bytes as the modulus; wiped when dropped.
 pub type RsaResult = SecretBytes;

@@ -17,12 +17,19 @@ pub(super) fn protection(value: &Value) -> Result<Protection, config::Problem> {
     match any_text(value)? {
         "hardware" => Ok(Protection::Hardware),
         "emulated" => Ok(Protection::Emulated),
-        "wrapped" => Ok(Protection::Wrapped),
         "software" => Ok(Protection::Software),
         other => Err(config::Problem::Word {
             found: other.into(),
-            known: "\"hardware\", \"emulated\", \"wrapped\" or \"software\"",
+            known: "\"hardware\", \"emulated\" or \"software\"",
         }),
+    }
+}
+
+/// A word of protection, or `wrapped`, which keys may have and no provider.
+pub(super) fn floor(value: &Value) -> Result<Protection, config::Problem> {
+    match any_text(value)? {
+        "wrapped" => Ok(Protection::Wrapped),
+        _ => protection(value),
     }
 }
 

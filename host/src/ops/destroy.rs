@@ -24,7 +24,16 @@ pub(super) async fn destroy(
     let _change = job.host.router.changes().of(name).await;
     let key = settle(job, name).await?.filter(|key| key.exists());
     let key = key.ok_or(Failure::NotFound("there is no such key"))?;
+    let destroyed = destroy_all(job, &key).await?;
+    Ok(Reply::Destroyed(DestroyReply { key: name.clone(), destroyed }))
+}
 
+/// Destroys every version of a key, whose lock the caller holds; returns their numbers, the newest
+/// first.
+///
+/// # Errors
+/// `Unavailable`: a device is not there; nothing is destroyed then. Those of the providers.
+pub(super) async fn destroy_all(job: &Job<'_>, key: &Arc<Key>) -> Result<Vec<u32>, HostError> {
     // Half a destruction helps nobody: all the devices must be there.
     for version in key.live_versions() {
         let provider = job.host.router.provider(&version.provider)?;
@@ -34,15 +43,14 @@ pub(super) async fn destroy(
         }
     }
     let destroyed: Vec<_> = key.live_versions().map(|version| version.number).collect();
-    let mut condemned = Key::clone(&key);
+    let mut condemned = Key::clone(key);
     for version in &mut condemned.versions {
         if version.stage == Stage::Live {
             version.stage = Stage::Destroying;
         }
     }
-    let condemned = write(job, Some(Arc::clone(&key)), condemned).await?;
+    let condemned = write(job, Some(Arc::clone(key)), condemned).await?;
     drop(condemned);
-    settle(job, name).await?;
-    let destroyed = destroyed.into_iter().rev().collect();
-    Ok(Reply::Destroyed(DestroyReply { key: name.clone(), destroyed }))
+    settle(job, &key.name).await?;
+    Ok(destroyed.into_iter().rev().collect())
 }

@@ -17,8 +17,8 @@ use crate::plugin::{
     Answer, Call, CallError, DeviceKey, Link, OpenFailure, OpenRequest, PluginSource,
 };
 use crate::registry::{
-    CheckpointKey, Counter, Instance, InstanceKeys, Key, RecordKey, RecordKeyName, RegistryError,
-    Stage, Version, checkpoint_key_input, record_key_input,
+    CheckpointKey, Counter, HandleKey, Instance, InstanceKeys, Key, RecordKey, RecordKeyName,
+    RegistryError, Stage, Version, checkpoint_key_input, handle_key_input, record_key_input,
 };
 
 /// Why an instance did not open.
@@ -191,9 +191,11 @@ impl Router {
         };
         let record = mac(record_key_input(self.registry.id())).await?;
         let checkpoint = mac(checkpoint_key_input(self.registry.id())).await?;
+        let handle = mac(handle_key_input(self.registry.id())).await?;
         Ok(InstanceKeys {
             record: RecordKey::from_device_mac(record.expose()),
             checkpoint: CheckpointKey::from_device_mac(checkpoint.expose()),
+            handle: HandleKey::from_device_mac(handle.expose()),
         })
     }
 

@@ -41,6 +41,11 @@ pub struct CreateRequest {
 
 impl Request for CreateRequest {
     fn check(&self) -> Result<(), Fault> {
+        if matches!(self.usage, Usage::Aead | Usage::Rsa) {
+            return Err(invalid(
+                "keys with usage aead or rsa are made by the dialects that use them",
+            ));
+        }
         if self.algorithm.is_some_and(|algorithm| algorithm != self.usage.algorithm()) {
             return Err(invalid("the algorithm does not fit the usage"));
         }
