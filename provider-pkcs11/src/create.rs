@@ -4,10 +4,9 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::types::Ulong;
-use provider_core::{ErrorKind, KeyId, ProviderError, SecretBytes, Usage};
+use provider_core::{ErrorKind, KeyId, ProviderError, RsaModulus, SecretBytes, Usage};
 use zeroize::Zeroize;
 
-use crate::blob::is_modulus;
 use crate::error::{Fault, Step};
 use crate::object::{LABEL_PREFIX, MARKER_LABEL};
 use crate::quirks;
@@ -212,12 +211,13 @@ pub(crate) fn generate_pair(session: &Session, new: &NewKey) -> Step<(ObjectHand
 /// public object goes as that of [`generate_pair`].
 pub(crate) fn generate_rsa(
     session: &Session,
-    bits: u32,
+    bytes: usize,
     new: &NewKey,
-) -> Step<(ObjectHandle, Vec<u8>)> {
+) -> Step<(ObjectHandle, RsaModulus)> {
     let (mut public, mut private) = (new.public(), new.private());
+    let bits = u64::try_from(bytes).unwrap_or_default().saturating_mul(8);
     public.extend([
-        Attribute::ModulusBits(Ulong::new(bits.into())),
+        Attribute::ModulusBits(Ulong::new(bits)),
         Attribute::PublicExponent(RSA_EXPONENT.to_vec()),
     ]);
     // What is not said, some modules allow.
@@ -225,10 +225,9 @@ pub(crate) fn generate_rsa(
     let (mechanism, kept) = (Mechanism::RsaPkcsKeyPairGen, AttributeType::Modulus);
     let (private, read) = generate_halves(session, &mechanism, (&public, &private), new, kept)?;
     let modulus = read.into_iter().find_map(|attribute| {
-        if let Attribute::Modulus(modulus) = attribute { Some(modulus) } else { None }
+        if let Attribute::Modulus(modulus) = attribute { Some(RsaModulus(modulus)) } else { None }
     });
-    let length = usize::try_from(bits / 8).unwrap_or_default();
-    let modulus = modulus.filter(|modulus| modulus.len() == length && is_modulus(modulus));
+    let modulus = modulus.filter(|modulus| modulus.0.len() == bytes && modulus.is_whole());
     let modulus = modulus.ok_or_else(|| odd("CKA_MODULUS is not one of the wanted size"))?;
     Ok((private, modulus))
 }
