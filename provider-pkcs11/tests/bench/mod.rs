@@ -2,7 +2,7 @@
 //! state once per process; and reaches the same module behind the provider's back.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cryptoki::context::Pkcs11;
@@ -28,6 +28,63 @@ pub(crate) fn on_softhsm<F: FnOnce(&SoftHsm)>(body: F) {
     let hsm = SoftHsm::start("edge", PIN).unwrap();
     let conf = hsm.conf_path();
     run_child::<F>(&[(STORE, hsm.directory()), ("SOFTHSM2_CONF", &conf)]);
+}
+
+/// Runs the body of the calling test in a child process with a fresh SoftHSM token behind the module
+/// of `tests/shim`, which fails when it is told to.
+pub(crate) fn on_shim<F: FnOnce(&SoftHsm, &Shim)>(body: F) {
+    if let (Some(store), Some(module)) = (std::env::var_os(STORE), std::env::var_os(MODULE)) {
+        return body(&SoftHsm::attach(Path::new(&store)).unwrap(), &Shim(module.into()));
+    }
+    let hsm = SoftHsm::start("edge", PIN).unwrap();
+    let shim = Shim(hsm.directory().join("shim.so"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/shim/shim.c");
+    let flags = ["-std=gnu11", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", "-o"];
+    let mut compiler = Command::new("cc");
+    let output = compiler.args(flags).args([&shim.0, &source]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    run_child::<F>(&[
+        (STORE, hsm.directory()),
+        ("SOFTHSM2_CONF", &hsm.conf_path()),
+        (MODULE, &shim.0),
+        ("SHIM_MODULE", Path::new(hsm.module_path())),
+        ("SHIM_JOURNAL", &shim.file("journal")),
+        ("SHIM_CONTROL", &shim.file("control")),
+    ]);
+}
+
+/// The module of `tests/shim`, built.
+pub(crate) struct Shim(PathBuf);
+
+impl Shim {
+    fn file(&self, extension: &str) -> PathBuf {
+        self.0.with_extension(extension)
+    }
+
+    /// Says what happens from now on: functions, the first and the last of their calls, what is done
+    /// to them, and its number.
+    pub(crate) fn control(&self, rules: &[(&str, u32, u32, &str, u64)]) {
+        let since = std::fs::metadata(self.file("journal")).map_or(0, |it| it.len());
+        let mut text = format!("{since}\n");
+        for (function, from, to, action, number) in rules {
+            text += &format!("{function} {from} {to} {action} {number}\n");
+        }
+        std::fs::write(self.file("control"), text).unwrap();
+    }
+
+    /// How often a function was called since the control was given.
+    pub(crate) fn calls(&self, function: &str) -> usize {
+        let control = std::fs::read_to_string(self.file("control")).unwrap();
+        let since: usize = control.lines().next().unwrap().parse().unwrap();
+        let journal = std::fs::read_to_string(self.file("journal")).unwrap();
+        journal[since..].lines().filter(|line| *line == function).count()
+    }
+
+    pub(crate) fn open(&self, hsm: &SoftHsm) -> Result<Pkcs11Provider, ProviderError> {
+        let token = format!("pkcs11:token={}", hsm.label());
+        let settings = Settings::new([("module", self.0.to_str().unwrap()), ("token", &token)]);
+        Pkcs11Provider::open(settings, pin(PIN), None).map(|(provider, _)| provider)
+    }
 }
 
 /// Runs the body of the calling test, with the module and its parameter string, in a child process
