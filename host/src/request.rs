@@ -16,7 +16,7 @@ use crate::error::HostError;
 pub use counter::CounterRequest;
 pub use handle::{
     AeadWith, Claims, Handle, HandleRequest, HandleTerms, HeldRequest, Import, NONCE_BYTES,
-    RsaPadding,
+    RsaPadding, SecretBytes,
 };
 
 /// One request.
@@ -157,6 +157,15 @@ impl Request {
             | Self::Retry(_)
             | Self::VerifyAudit(_)
             | Self::Metrics => None,
+        }
+    }
+
+    /// Another key that it is about too, for which its caller needs the same permission.
+    #[must_use]
+    pub const fn other_key(&self) -> Option<&KeyName> {
+        match self {
+            Self::Handle(_, request) => request.other_key(),
+            _ => None,
         }
     }
 

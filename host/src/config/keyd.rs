@@ -6,13 +6,31 @@ use daemon::config::{Read, Section, value};
 use daemon::listener::Endpoint;
 use daemon::rules::Rules;
 use toml::Value;
+use wire::api::Protection;
 use wire::name::ProviderName;
 
 use super::fault::Problem;
 use super::file::check_order;
 use super::value::{floor, name};
 use super::{FLOOR, Selection};
-use crate::front::keyd::{GLOB_MAX_CHARS, Globs, OPERATIONS, Settings};
+use crate::front::keyd::{GLOB_MAX_CHARS, Globs, OPERATIONS};
+
+/// The dialect of the aziot Key Service, as it is switched on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeydSettings {
+    /// Where it listens.
+    pub listen: Endpoint,
+    /// The providers that its keys may live in, in order; `None` for the configured order.
+    pub providers: Option<Vec<ProviderName>>,
+    /// The least protection of its keys.
+    pub floor: Protection,
+    /// Whether there are RSA keys, whose private operation is bare.
+    pub rsa: bool,
+    /// Whether an import over a key that is there makes a new version of it, or is refused.
+    pub import_over: bool,
+    /// Whether an initialization vector that a key had before is refused, or only counted.
+    pub refuse_repeated_ivs: bool,
+}
 
 /// Who may use the dialect, and for which ids.
 #[derive(Debug)]
@@ -30,7 +48,7 @@ pub(super) fn keyd(
     listen: Option<Endpoint>,
     names: &[ProviderName],
     selection: Option<&Selection>,
-) -> Read<Option<(Settings, Vec<Principal>)>> {
+) -> Read<Option<(KeydSettings, Vec<Principal>)>> {
     let Some(listen) = listen else {
         if root.has("keyd") {
             let _section = root.table("keyd")?;
@@ -51,7 +69,7 @@ pub(super) fn keyd(
     let refuse_repeated_ivs = section.defaulted("refuse_repeated_ivs", false, value::truth);
     let principals = principals(&mut section);
     section.finish();
-    let settings = Settings {
+    let settings = KeydSettings {
         listen,
         providers: providers?,
         floor: floor?,

@@ -9,7 +9,6 @@ mod name;
 mod refused;
 mod reply;
 mod route;
-mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +20,12 @@ use hyper::body::Bytes;
 use hyper::http::request::Parts;
 use wire::code::{Code, Fault};
 
+use crate::config::KeydSettings;
 use crate::error::{Failure, HostError};
 use crate::pipeline::{Answered, Host};
 use crate::request::{Api, HandleRequest, Request, Unread};
 
 pub(crate) use glob::{GLOB_MAX_CHARS, Globs};
-pub use settings::Settings;
 
 use asked::{Asked, asked};
 use refused::Refused;
@@ -62,7 +61,7 @@ pub(crate) fn timeouts(configured: Timeouts) -> Timeouts {
 #[derive(Clone, Debug)]
 pub(crate) struct Keyd {
     pub(crate) host: Arc<Host>,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Arc<KeydSettings>,
 }
 
 impl Dialect for Keyd {

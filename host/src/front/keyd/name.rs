@@ -10,7 +10,7 @@ use wire::name::KeyName;
 
 /// What an id is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A symmetric key.
     Key,
     /// A key pair.

@@ -14,7 +14,7 @@ const VERSIONS: [&str; 2] = ["2020-09-01", "2021-05-01"];
 
 /// An endpoint; its body is not read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(crate) enum Endpoint {
     Create(Kind),
     Load(Kind, String),
     Delete(Kind),
@@ -29,7 +29,7 @@ pub(super) enum Endpoint {
 
 /// A request whose head was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(crate) struct Head {
     pub(super) endpoint: Endpoint,
     /// Whether what comes is read as JSON; nothing else is.
     pub(super) has_json: bool,
