@@ -10,8 +10,8 @@ use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use provider_core::{
-    AeadInput, Identity, KeyBlob, KeyId, KeyRef, KeySpec, Provider, ProviderError, SecretBytes,
-    Secrets, Settings, Usage,
+    AeadInput, Capabilities, Identity, KeyBlob, KeyId, KeyRef, KeySpec, Provider, ProviderError,
+    SecretBytes, Secrets, Settings, Usage,
 };
 use provider_pkcs11::Pkcs11Provider;
 use swtpm_fixtures::{Nss, SoftHsm};
@@ -132,6 +132,25 @@ pub(crate) fn hide(hsm: &SoftHsm, mechanism: &str) {
     // SoftHSM 2.6 does not see the first one after the minus.
     conf += &format!("slots.mechanisms = -CKM_MD5,{mechanism}\n");
     std::fs::write(hsm.conf_path(), conf).unwrap();
+}
+
+/// Where keys are used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Inside,
+    Wrapped,
+}
+
+/// Opens a token on which AES keys have a form.
+pub(crate) fn open_for(hsm: &SoftHsm, form: Form) -> Pkcs11Provider {
+    if form == Form::Wrapped {
+        hide(hsm, "CKM_AES_GCM");
+    }
+    let (provider, _) = open(hsm, None).unwrap();
+    let capabilities = provider.info().capabilities;
+    assert_eq!(capabilities.contains(Capabilities::AEAD), form == Form::Inside);
+    assert_eq!(capabilities.contains(Capabilities::AEAD_WRAPPED), form == Form::Wrapped);
+    provider
 }
 
 /// A key and how it is named.
