@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use provider_core::KeyId;
 
 /// Vectors that are remembered of a key.
-pub const REMEMBERED: usize = 4_096;
+const REMEMBERED: usize = 4_096;
 /// Keys whose vectors are remembered; of one more, those of all begin anew.
 const KEYS: usize = 1_024;
 

@@ -322,6 +322,11 @@ impl Line {
         let rules = self.host.rules.current();
         let key = request.key().map(KeyName::as_str);
         let authorized = rules.authorize(&self.caller.principal, request.operation(), key)?;
+        if let Some(other) = request.other_key() {
+            let asked = (request.operation(), Some(other.as_str()));
+            let allowed = rules.authorize(&self.caller.principal, asked.0, asked.1);
+            allowed.map(drop).map_err(|denied| HostError::from(denied).of(other))?;
+        }
         let job = Job { host: &self.host, authorized, request_id };
         if request.takes_an_intent() {
             self.host.record_intent(&job, request.operation()).await?;

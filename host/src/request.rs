@@ -16,7 +16,7 @@ use crate::error::HostError;
 pub use counter::CounterRequest;
 pub use handle::{
     AeadWith, Claims, Handle, HandleRequest, HandleTerms, HeldRequest, Import, NONCE_BYTES,
-    RsaPadding,
+    RsaPadding, SecretBytes,
 };
 
 /// One request.
@@ -158,6 +158,15 @@ impl Request {
             | Self::VerifyAudit(_)
             | Self::Metrics => None,
         }
+    }
+
+    /// Another key that it is about too, for which its caller needs the same permission.
+    #[must_use]
+    pub const fn other_key(&self) -> Option<&KeyName> {
+        if let Self::Handle(_, request) = self {
+            return request.other_key();
+        }
+        None
     }
 
     /// Whether it changes a key, or makes or destroys a counter, so that the audit says so before

@@ -3,7 +3,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use provider_core::key::{AEAD_TAG_BYTES, PUBLIC_KEY_BYTES};
-use provider_core::{KeyBlob, KeyId, KeyRef, ProviderError, Result, Usage};
+use provider_core::{KeyBlob, KeyId, KeyRef, ProviderError, Result, RsaModulus, Usage};
 use soft_aead::wrapped::{SALT_BYTES, WRAPPED_BYTES};
 
 use crate::bytes::{Reader, malformed, push_text};
@@ -30,7 +30,7 @@ pub(crate) enum Check {
     /// For an AES key that an HMAC key of the token wraps: what this one answers, and what it wraps.
     Wrapped(Wrapped),
     /// For an RSA key: the modulus under which its signatures verify.
-    Modulus(Vec<u8>),
+    Modulus(RsaModulus),
 }
 
 /// An AES key under an HMAC key of the token.
@@ -80,7 +80,7 @@ impl KeyRecord {
                 bytes.extend_from_slice(salt);
                 bytes.extend_from_slice(key);
             }
-            Check::Modulus(modulus) => {
+            Check::Modulus(RsaModulus(modulus)) => {
                 let length = u16::try_from(modulus.len()).unwrap_or_default();
                 bytes.extend_from_slice(&length.to_be_bytes());
                 bytes.extend_from_slice(modulus);
@@ -117,8 +117,8 @@ impl KeyRecord {
             },
             Usage::Rsa => {
                 let length = u16::from_be_bytes(reader.array()?).into();
-                let modulus = reader.take(length)?.to_vec();
-                if !is_modulus(&modulus) {
+                let modulus = RsaModulus(reader.take(length)?.to_vec());
+                if !modulus.is_whole() {
                     return Err(malformed());
                 }
                 Check::Modulus(modulus)
@@ -152,14 +152,6 @@ impl KeyRecord {
 /// Whether an initialization vector is reserved for check values.
 pub(crate) fn is_check_iv(iv: &[u8]) -> bool {
     iv.starts_with(CHECK_IV_LABEL)
-}
-
-/// Whether these bytes are the modulus of an RSA key that we make: of 2,048 or 4,096 bits, odd.
-pub(crate) fn is_modulus(bytes: &[u8]) -> bool {
-    let (first, last) = (bytes.first().copied(), bytes.last().copied());
-    matches!(bytes.len(), 256 | 512)
-        && first.is_some_and(|byte| byte >= 0x80)
-        && last.is_some_and(|byte| byte & 1 == 1)
 }
 
 /// Whether an input is reserved for check values.
@@ -221,8 +213,8 @@ mod tests {
             record(Usage::Sign, Check::Point([4; PUBLIC_KEY_BYTES])),
             record(Usage::Aead, Check::Tag([6; AEAD_TAG_BYTES])),
             record(Usage::Aead, Check::Wrapped(wrapped)),
-            record(Usage::Rsa, Check::Modulus(vec![0x81; 256])),
-            record(Usage::Rsa, Check::Modulus(vec![0x81; 512])),
+            record(Usage::Rsa, Check::Modulus(RsaModulus(vec![0x81; 256]))),
+            record(Usage::Rsa, Check::Modulus(RsaModulus(vec![0x81; 512]))),
         ]
     }
 
@@ -243,7 +235,7 @@ mod tests {
     #[test]
     fn modulus_of_another_size_is_malformed() {
         for modulus in [vec![], vec![0x81; 255], vec![0x81; 257], vec![0x81; 511]] {
-            let KeyBlob(blob) = record(Usage::Rsa, Check::Modulus(modulus)).encode();
+            let KeyBlob(blob) = record(Usage::Rsa, Check::Modulus(RsaModulus(modulus))).encode();
             check(Usage::Rsa, ID, &blob, Some(ErrorKind::Integrity));
         }
     }
@@ -253,7 +245,7 @@ mod tests {
         for place in [0, 255] {
             let mut modulus = vec![0x81; 256];
             modulus[place] = 0x7e;
-            let KeyBlob(blob) = record(Usage::Rsa, Check::Modulus(modulus)).encode();
+            let KeyBlob(blob) = record(Usage::Rsa, Check::Modulus(RsaModulus(modulus))).encode();
             check(Usage::Rsa, ID, &blob, Some(ErrorKind::Integrity));
         }
     }

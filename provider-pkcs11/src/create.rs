@@ -4,10 +4,9 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::types::Ulong;
-use provider_core::{ErrorKind, KeyId, ProviderError, SecretBytes, Usage};
+use provider_core::{ErrorKind, KeyId, ProviderError, RsaModulus, SecretBytes, Usage};
 use zeroize::Zeroize;
 
-use crate::blob::is_modulus;
 use crate::error::{Fault, Step};
 use crate::object::{LABEL_PREFIX, MARKER_LABEL};
 use crate::quirks;
@@ -67,17 +66,19 @@ impl NewKey {
         ]
     }
 
-    fn signing(&self) -> Vec<Attribute> {
+    /// What a private key has.
+    fn private(&self) -> Vec<Attribute> {
         let mut attributes = self.attributes();
         attributes.push(Attribute::Sign(true));
         attributes
     }
 
     fn hmac(&self, key_type: KeyType) -> Vec<Attribute> {
-        let mut attributes = self.signing();
+        let mut attributes = self.attributes();
         attributes.extend([
             Attribute::Class(ObjectClass::SECRET_KEY),
             Attribute::KeyType(key_type),
+            Attribute::Sign(true),
             Attribute::Verify(false),
             Attribute::Encrypt(false),
             Attribute::Decrypt(false),
@@ -169,7 +170,7 @@ pub(crate) fn import_private(
     new: &NewKey,
     key: &SecretBytes,
 ) -> Step<ObjectHandle> {
-    let mut attributes = new.signing();
+    let mut attributes = new.private();
     attributes.extend([
         Attribute::Class(ObjectClass::PRIVATE_KEY),
         Attribute::KeyType(KeyType::EC),
@@ -195,10 +196,10 @@ fn import(
 /// Makes a P-256 key pair inside the device and returns the private object and the public point.
 /// The public object lives only as long as this takes: the point is kept in the blob.
 pub(crate) fn generate_pair(session: &Session, new: &NewKey) -> Step<(ObjectHandle, [u8; 65])> {
-    let mut public = new.public();
+    let (mut public, private) = (new.public(), new.private());
     public.push(Attribute::EcParams(P256.to_vec()));
-    let (private, read) =
-        generate_halves(session, &Mechanism::EccKeyPairGen, &public, new, AttributeType::EcPoint)?;
+    let (mechanism, kept) = (Mechanism::EccKeyPairGen, AttributeType::EcPoint);
+    let (private, read) = generate_halves(session, &mechanism, (&public, &private), new, kept)?;
     let point = read.iter().find_map(|attribute| {
         if let Attribute::EcPoint(point) = attribute { quirks::point_of(point) } else { None }
     });
@@ -210,22 +211,23 @@ pub(crate) fn generate_pair(session: &Session, new: &NewKey) -> Step<(ObjectHand
 /// public object goes as that of [`generate_pair`].
 pub(crate) fn generate_rsa(
     session: &Session,
-    bits: u32,
+    bytes: usize,
     new: &NewKey,
-) -> Step<(ObjectHandle, Vec<u8>)> {
-    let mut public = new.public();
+) -> Step<(ObjectHandle, RsaModulus)> {
+    let (mut public, mut private) = (new.public(), new.private());
+    let bits = u64::try_from(bytes).unwrap_or_default().saturating_mul(8);
     public.extend([
-        Attribute::ModulusBits(Ulong::new(bits.into())),
+        Attribute::ModulusBits(Ulong::new(bits)),
         Attribute::PublicExponent(RSA_EXPONENT.to_vec()),
     ]);
-    let mechanism = Mechanism::RsaPkcsKeyPairGen;
-    let (private, read) =
-        generate_halves(session, &mechanism, &public, new, AttributeType::Modulus)?;
+    // What is not said, some modules allow.
+    private.extend([Attribute::Decrypt(false), Attribute::Unwrap(false)]);
+    let (mechanism, kept) = (Mechanism::RsaPkcsKeyPairGen, AttributeType::Modulus);
+    let (private, read) = generate_halves(session, &mechanism, (&public, &private), new, kept)?;
     let modulus = read.into_iter().find_map(|attribute| {
-        if let Attribute::Modulus(modulus) = attribute { Some(modulus) } else { None }
+        if let Attribute::Modulus(modulus) = attribute { Some(RsaModulus(modulus)) } else { None }
     });
-    let length = usize::try_from(bits / 8).unwrap_or_default();
-    let modulus = modulus.filter(|modulus| modulus.len() == length && is_modulus(modulus));
+    let modulus = modulus.filter(|modulus| modulus.0.len() == bytes && modulus.is_whole());
     let modulus = modulus.ok_or_else(|| odd("CKA_MODULUS is not one of the wanted size"))?;
     Ok((private, modulus))
 }
@@ -234,11 +236,11 @@ pub(crate) fn generate_rsa(
 fn generate_halves(
     session: &Session,
     mechanism: &Mechanism<'_>,
-    public: &[Attribute],
+    (public, private): (&[Attribute], &[Attribute]),
     new: &NewKey,
     kept: AttributeType,
 ) -> Step<(ObjectHandle, Vec<Attribute>)> {
-    let (public, private) = session.generate_key_pair(mechanism, public, &new.signing())?;
+    let (public, private) = session.generate_key_pair(mechanism, public, private)?;
     let private = guarded(session, private, new)?;
     let attributes = session.get_attributes(public, &[kept])?;
     session.destroy_object(public)?;

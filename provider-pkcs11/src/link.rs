@@ -1,9 +1,9 @@
 //! The link to a token: a session that keeps the login, a pool of sessions that work, and
 //! connecting again when any of it is lost.
 //!
-//! Locks are taken in the order state, then module, then what is known of keys. Nobody holds the module while
-//! waiting for the state, so that whoever initializes the module anew (state held) gets it as soon
-//! as the running calls end.
+//! Locks are taken in the order state, then module, then what is known of keys. Nobody holds the
+//! module while waiting for the state, so that whoever initializes the module anew (state held) gets
+//! it as soon as the running calls end.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -81,18 +81,18 @@ impl Pkcs11Provider {
 
     /// Makes an RSA key, which takes seconds. A module that must do nothing else while it changes the
     /// token makes it in a session first, so that others wait for its copying only.
-    pub(crate) fn generate_rsa(&self, spec: &KeySpec, bits: u32) -> Result<KeyBlob> {
+    pub(crate) fn generate_rsa(&self, spec: &KeySpec, bytes: usize) -> Result<KeyBlob> {
         let new = NewKey::of(spec.usage, spec.id);
         if !self.changes_alone {
             return self.make(spec, |desk| {
-                let (handle, modulus) = create::generate_rsa(desk.session, bits, &new)?;
+                let (handle, modulus) = create::generate_rsa(desk.session, bytes, &new)?;
                 rsa::challenge(desk.session, handle, &modulus)?;
                 Ok(Check::Modulus(modulus))
             });
         }
         let passing = NewKey { stays: false, ..new.clone() };
         let (made_in, handle, modulus) = self.link.run(|desk| {
-            let (handle, modulus) = create::generate_rsa(desk.session, bits, &passing)?;
+            let (handle, modulus) = create::generate_rsa(desk.session, bytes, &passing)?;
             Ok((desk.epoch, handle, modulus))
         })?;
         let blob = self.make(spec, |desk| {

@@ -91,11 +91,11 @@ impl Provider for Pkcs11Provider {
         self.check_spec(spec, |capabilities| {
             capabilities.can_generate(spec.usage, spec.algorithm)
         })?;
-        match (spec.usage, rsa::bits(spec.algorithm)) {
+        match (spec.usage, spec.algorithm.modulus_bytes()) {
             (Usage::Seal | Usage::Mac, _) => self.generate_hmac(spec),
             (Usage::Sign, _) => self.generate_sign(spec),
             (Usage::Aead, _) => self.make_aead(spec, None),
-            (Usage::Rsa, Some(bits)) => self.generate_rsa(spec, bits),
+            (Usage::Rsa, Some(bytes)) => self.generate_rsa(spec, bytes),
             (Usage::Rsa, None) => Err(unsupported("usage and algorithm do not fit")),
         }
     }
@@ -211,7 +211,7 @@ impl Provider for Pkcs11Provider {
         let modulus = modulus_of(&record)?;
         let _nothing_changes = self.unchanged();
         self.link.run(|desk| locate(desk, key, &record))?;
-        Ok(RsaModulus(modulus.to_vec()))
+        Ok(modulus.clone())
     }
 
     fn rsa_private(&self, key: KeyRef<'_>, input: &[u8]) -> Result<RsaResult> {
@@ -269,7 +269,7 @@ impl Pkcs11Provider {
     }
 }
 
-fn modulus_of(record: &KeyRecord) -> Result<&[u8]> {
+fn modulus_of(record: &KeyRecord) -> Result<&RsaModulus> {
     match &record.check {
         Check::Modulus(modulus) => Ok(modulus),
         Check::Mac(_) | Check::Point(_) | Check::Tag(_) | Check::Wrapped(_) => {

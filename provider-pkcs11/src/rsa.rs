@@ -7,7 +7,7 @@ use aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA256;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
-use provider_core::{Algorithm, ErrorKind, ProviderError, Result, RsaResult, SecretBytes};
+use provider_core::{ErrorKind, ProviderError, Result, RsaModulus, RsaResult, SecretBytes};
 use zeroize::Zeroizing;
 
 use crate::create::RSA_EXPONENT;
@@ -19,21 +19,12 @@ const DIGEST_INFO: [u8; 19] = [
     0x00, 0x04, 0x20,
 ];
 
-/// The bits of the modulus of an algorithm; None for those without.
-pub(crate) const fn bits(algorithm: Algorithm) -> Option<u32> {
-    match algorithm {
-        Algorithm::Rsa2048 => Some(2048),
-        Algorithm::Rsa4096 => Some(4096),
-        Algorithm::HmacSha256 | Algorithm::EcdsaP256 | Algorithm::Aes256Gcm => None,
-    }
-}
-
 /// Checks what is given to the bare operation: a number below the modulus, as long as it.
 ///
 /// # Errors
 /// `InvalidParameter`.
-pub(crate) fn check_input(input: &[u8], modulus: &[u8]) -> Result<()> {
-    if input.len() == modulus.len() && input < modulus {
+pub(crate) fn check_input(input: &[u8], modulus: &RsaModulus) -> Result<()> {
+    if input.len() == modulus.0.len() && input < modulus.0.as_slice() {
         Ok(())
     } else {
         Err(ProviderError::invalid("the input must be as long as the modulus, and less than it"))
@@ -61,11 +52,11 @@ pub(crate) fn private(session: &Session, key: ObjectHandle, input: &[u8]) -> Ste
 ///
 /// # Errors
 /// `Integrity`: it does not verify.
-pub(crate) fn challenge(session: &Session, key: ObjectHandle, modulus: &[u8]) -> Step<()> {
+pub(crate) fn challenge(session: &Session, key: ObjectHandle, modulus: &RsaModulus) -> Step<()> {
     let mut message = [0; 32];
     rand::fill(&mut message).map_err(|_unspecified| wrong("no randomness for a challenge"))?;
-    let signature = private(session, key, &padded(&message, modulus.len()))?;
-    let public = PublicKeyComponents { n: modulus, e: RSA_EXPONENT.as_slice() };
+    let signature = private(session, key, &padded(&message, modulus.0.len()))?;
+    let public = PublicKeyComponents { n: modulus.0.as_slice(), e: RSA_EXPONENT.as_slice() };
     public
         .verify(&RSA_PKCS1_2048_8192_SHA256, &message, signature.expose())
         .map_err(|_differs| wrong("C_Sign: the RSA signature does not verify"))
@@ -92,7 +83,7 @@ mod tests {
     use super::*;
 
     fn check(input: &[u8], passes: bool) {
-        assert_eq!(check_input(input, &[0x80, 5]).is_ok(), passes, "{input:?}");
+        assert_eq!(check_input(input, &RsaModulus(vec![0x80, 5])).is_ok(), passes, "{input:?}");
     }
 
     #[test]

@@ -118,7 +118,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "sealhost",
-        knows: &["daemon", "provider-core", "wire"],
+        knows: &["daemon", "provider-core", "soft-aead", "wire"],
         tests_know: &[],
         never_reaches: &[],
     },

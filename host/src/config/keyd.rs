@@ -6,13 +6,34 @@ use daemon::config::{Read, Section, value};
 use daemon::listener::Endpoint;
 use daemon::rules::Rules;
 use toml::Value;
+use wire::api::Protection;
 use wire::name::ProviderName;
 
 use super::fault::Problem;
 use super::file::check_order;
 use super::value::{floor, name};
 use super::{FLOOR, Selection};
-use crate::front::keyd::{GLOB_MAX_CHARS, Globs, OPERATIONS, Settings};
+use crate::front::keyd::{GLOB_MAX_CHARS, Globs, OPERATIONS};
+
+/// The highest number that a user can have: the one after it stands for nobody.
+const UID_MAX: i64 = 4_294_967_294;
+
+/// The dialect of the aziot Key Service, as it is switched on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeydSettings {
+    /// Where it listens.
+    pub listen: Endpoint,
+    /// The providers that its keys may live in, in order; `None` for the configured order.
+    pub providers: Option<Vec<ProviderName>>,
+    /// The least protection of its keys.
+    pub floor: Protection,
+    /// Whether there are RSA keys, whose private operation is bare.
+    pub rsa: bool,
+    /// Whether an import over a key that is there makes a new version of it, or is refused.
+    pub import_over: bool,
+    /// Whether an initialization vector that a key had before is refused, or only counted.
+    pub refuse_repeated_ivs: bool,
+}
 
 /// Who may use the dialect, and for which ids.
 #[derive(Debug)]
@@ -30,7 +51,7 @@ pub(super) fn keyd(
     listen: Option<Endpoint>,
     names: &[ProviderName],
     selection: Option<&Selection>,
-) -> Read<Option<(Settings, Vec<Principal>)>> {
+) -> Read<Option<(KeydSettings, Vec<Principal>)>> {
     let Some(listen) = listen else {
         if root.has("keyd") {
             let _section = root.table("keyd")?;
@@ -51,7 +72,7 @@ pub(super) fn keyd(
     let refuse_repeated_ivs = section.defaulted("refuse_repeated_ivs", false, value::truth);
     let principals = principals(&mut section);
     section.finish();
-    let settings = Settings {
+    let settings = KeydSettings {
         listen,
         providers: providers?,
         floor: floor?,
@@ -69,7 +90,7 @@ fn principals(keyd: &mut Section<'_>) -> Read<Vec<Principal>> {
     for (index, table) in tables.into_iter().enumerate() {
         let number = index.saturating_add(1);
         let mut section = keyd.inner(format!("[[keyd.principal]] #{number} "), table);
-        let uid = section.required("uid", "uid = 1000", value::number(0, i64::from(u32::MAX) - 1));
+        let uid = section.required("uid", "uid = 1000", value::number(0, UID_MAX));
         let keys = section.list("keys", "a list of texts in quotes", glob);
         let keys = keys.and_then(|keys| {
             keys.filter(|keys| !keys.is_empty())

@@ -2,4 +2,4 @@
 //! know nothing of keys or providers.
 
 pub(crate) mod http;
-pub mod keyd;
+pub(crate) mod keyd;

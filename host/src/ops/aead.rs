@@ -7,7 +7,7 @@ use wire::envelope::Integrity;
 
 use super::{Job, version_of};
 use crate::error::{Failure, HostError};
-use crate::plugin::{AeadText, Answer, Call, CallError};
+use crate::plugin::{AeadText, Answer, Call};
 use crate::registry::{Key, Version};
 use crate::reply::Used;
 use crate::request::AeadWith;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
+use provider_core::key::check_import_length;
 use wire::code::{Code, Fault};
 use wire::name::{KeyName, ProviderName};
 
 use super::destroy::destroy_all;
 use super::version::{Material, NewVersion, in_registry, make_version, settle};
 use super::{Job, named_key};
+use crate::convert;
 use crate::error::{Failure, HostError};
 use crate::registry::{Key, Terms};
 use crate::reply::{Reply, Used};
@@ -61,6 +63,7 @@ async fn import(
     import: &Import,
     used: &mut Used,
 ) -> Result<Arc<Key>, HostError> {
+    check_length(asked, import)?;
     let _change = job.host.router.changes().of(name).await;
     let before = settle(job, name).await?;
     let living = before.as_ref().filter(|key| key.exists());
@@ -83,6 +86,15 @@ async fn import(
     let material = Material::Imported(import.key.expose());
     let new = NewVersion { name, before, terms, selected, material, fallback: false };
     make_version(job, new, used).await
+}
+
+/// Refuses bytes of a length that no key of the usage has, before anything is announced.
+fn check_length(asked: &HandleTerms, import: &Import) -> Result<(), HostError> {
+    for (usage, _) in &asked.kinds {
+        check_import_length(convert::usage(*usage), &import.key)
+            .map_err(|error| Failure::Decode(Fault::new(Code::Invalid, error.detail)))?;
+    }
+    Ok(())
 }
 
 /// The first of what was asked for that a provider can hold.
@@ -110,18 +122,12 @@ fn choose(
             Err(error) => return Err(error),
         }
     }
-    let nothing = || Fault::new(Code::Invalid, "nothing was asked for").into();
-    Err(refused.unwrap_or_else(|| Failure::Decode(nothing()).into()))
+    let nothing = || HostError::from(Fault::new(Code::Invalid, "nothing was asked for"));
+    Err(refused.unwrap_or_else(nothing))
 }
 
 /// Gives a key another name. A key that has that name is destroyed first, on its device too.
 async fn rename(job: &Job<'_>, from: &KeyName, to: &KeyName) -> Result<Arc<Key>, HostError> {
-    let rules = job.host.rules.current();
-    let principal = job.authorized.principal();
-    let allowed = rules.authorize(principal, job.authorized.operation(), Some(from.as_str()));
-    if let Err(denied) = allowed {
-        return Err(HostError::from(denied).of(from));
-    }
     // Locked in the order of the names, so that two renames do not wait for each other.
     let (first, second) = if from < to { (from, to) } else { (to, from) };
     let _first = job.host.router.changes().of(first).await;

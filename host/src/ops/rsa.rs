@@ -11,7 +11,7 @@ use crate::registry::{Key, Version};
 use crate::request::RsaPadding;
 
 /// Least bytes of a block of type 1 that are not the message.
-const PKCS1_OVERHEAD_BYTES: usize = 11;
+const BLOCK_OVERHEAD_BYTES: usize = 11;
 
 pub(super) async fn private(
     job: &Job<'_>,
@@ -22,7 +22,7 @@ pub(super) async fn private(
 ) -> Result<SecretBytes, HostError> {
     let size = modulus(job, key, version).await?.len();
     let block = match padding {
-        RsaPadding::Pkcs1 => pkcs1_block(message, size),
+        RsaPadding::Block => type_1_block(message, size),
         RsaPadding::None => Some(Zeroizing::new(message.to_vec())),
     };
     let block = block.filter(|block| block.len() == size).ok_or_else(wrong_length)?;
@@ -55,9 +55,9 @@ fn wrong_length() -> HostError {
 ///
 /// # Spec
 /// RFC 8017 section 9.2, steps 3 to 5, of a message that its caller has encoded.
-fn pkcs1_block(message: &[u8], size: usize) -> Option<Zeroizing<Vec<u8>>> {
+fn type_1_block(message: &[u8], size: usize) -> Option<Zeroizing<Vec<u8>>> {
     let filling = size.checked_sub(message.len())?.checked_sub(3)?;
-    if message.len() + PKCS1_OVERHEAD_BYTES > size {
+    if message.len() + BLOCK_OVERHEAD_BYTES > size {
         return None;
     }
     let mut block = Zeroizing::new(Vec::with_capacity(size));
@@ -74,7 +74,7 @@ mod tests {
 
     #[track_caller]
     fn check(message: &[u8], size: usize, block: Option<&[u8]>) {
-        assert_eq!(pkcs1_block(message, size).as_deref().map(Vec::as_slice), block);
+        assert_eq!(type_1_block(message, size).as_deref().map(Vec::as_slice), block);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What dialects ask that name keys by handles: a handle is given for a name, and used instead of
 //! it from then on.
 
-use provider_core::SecretBytes;
+pub use provider_core::SecretBytes;
 use serde::Serialize;
 use wire::api::{Algorithm, Protection, Usage};
 use wire::name::{KeyName, ProviderName};
@@ -116,8 +116,8 @@ pub struct AeadWith {
 /// What is done to a message before the private operation of RSA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RsaPadding {
-    /// The block of type 1 of PKCS #1, RFC 8017 section 9.2, without a digest's name.
-    Pkcs1,
+    /// The block of type 1, RFC 8017 section 9.2, without a digest's name.
+    Block,
     /// Nothing: it is as long as the modulus.
     None,
 }
@@ -131,6 +131,14 @@ impl Claims {
 }
 
 impl HandleRequest {
+    /// The other key that it is about.
+    pub(super) const fn other_key(&self) -> Option<&KeyName> {
+        match self {
+            Self::Move(from) => Some(from),
+            Self::Find | Self::Create(_) | Self::Import(..) => None,
+        }
+    }
+
     pub(super) const fn operation(&self) -> &'static str {
         match self {
             Self::Find => "show",

@@ -149,7 +149,6 @@ fn read_recipient(reader: &mut Reader<'_>) -> Result<Recipient, NotCanonical> {
         1 => Protection::Software,
         2 => Protection::Emulated,
         3 => Protection::Hardware,
-        4 => Protection::Wrapped,
         _ => return Err(NotCanonical("an unknown protection")),
     };
     let salt = reader.byte_array()?;
@@ -168,7 +167,7 @@ fn protection_number(protection: Protection) -> u64 {
         Protection::Software => 1,
         Protection::Emulated => 2,
         Protection::Hardware => 3,
-        // No seal key has it; the number is reserved.
+        // No seal key has it, and none is read; the number is reserved.
         Protection::Wrapped => 4,
     }
 }

@@ -1,8 +1,6 @@
 //! From an endpoint and a body to a request.
 
 use hyper::body::Bytes;
-use provider_core::SecretBytes;
-use provider_core::key::{AEAD_KEY_BYTES, IMPORT_MAX_BYTES};
 use wire::api::{Algorithm, Usage, decode};
 use wire::name::KeyName;
 
@@ -13,9 +11,9 @@ use super::handle::{self, DERIVATION_MAX_BYTES, Named};
 use super::refused::Refused;
 use super::reply::{Parameter, Shape};
 use super::route::Endpoint;
-use super::settings::Settings;
+use crate::config::KeydSettings;
 use crate::request::{
-    AeadWith, HandleRequest, HandleTerms, HeldRequest, Import, Request, RsaPadding,
+    AeadWith, HandleRequest, HandleTerms, HeldRequest, Import, Request, RsaPadding, SecretBytes,
 };
 use wire::keyd::{BadId, Kind, name_of};
 
@@ -41,7 +39,7 @@ pub(super) enum Asked {
 pub(super) fn asked(
     endpoint: &Endpoint,
     body: &Bytes,
-    settings: &Settings,
+    settings: &KeydSettings,
 ) -> Result<Asked, Refused> {
     let usual = |request| Ok(Asked::One(request, Shape::Usual));
     match endpoint {
@@ -131,26 +129,21 @@ fn held(text: &str) -> Result<Named, Refused> {
     handle::read(text).ok_or(Refused::Handle)
 }
 
-fn create_key(body: CreateKey, settings: &Settings) -> Result<Asked, Refused> {
+fn create_key(body: CreateKey, settings: &KeydSettings) -> Result<Asked, Refused> {
     let CreateKey { key_id, usage, key_bytes } = body;
     let name = named(Kind::Key, &key_id)?;
     let usage = usage_of(&usage)?;
-    let terms = settings.terms(vec![(usage, usage.algorithm())]);
+    let terms = terms(settings, vec![(usage, usage.algorithm())]);
     let Some(key) = key_bytes else { return Ok(Asked::FindOrCreate(name, terms)) };
     let key = SecretBytes::new(key.into_bytes());
-    let fits = match usage {
-        Usage::Aead => key.len() == AEAD_KEY_BYTES,
-        Usage::Mac | Usage::Seal | Usage::Sign | Usage::Rsa => {
-            (1..=IMPORT_MAX_BYTES).contains(&key.len())
-        }
-    };
-    if !fits {
-        let why = "keyBytes has a length that keys of this usage have not";
-        return Err(Refused::Parameter(why.into()));
-    }
     let import = Import { key, replace: settings.import_over };
     let request = Request::Handle(name, HandleRequest::Import(terms, import));
     Ok(Asked::One(request, Shape::Usual))
+}
+
+/// What a new key of the dialect shall be.
+fn terms(settings: &KeydSettings, kinds: Vec<(Usage, Algorithm)>) -> HandleTerms {
+    HandleTerms { kinds, providers: settings.providers.clone(), floor: settings.floor }
 }
 
 /// The usage that a list of the dialect's words comes to. `derive` and `sign` are the same: an
@@ -178,7 +171,7 @@ fn usage_of(words: &str) -> Result<Usage, Refused> {
     usage.ok_or(Refused::NoBody)
 }
 
-fn create_pair(body: &CreatePair, settings: &Settings) -> Result<Asked, Refused> {
+fn create_pair(body: &CreatePair, settings: &KeydSettings) -> Result<Asked, Refused> {
     let name = named(Kind::Pair, &body.key_id)?;
     let preferred = body.preferred_algorithms.as_deref().unwrap_or("*");
     let mut kinds = Vec::new();
@@ -195,7 +188,7 @@ fn create_pair(body: &CreatePair, settings: &Settings) -> Result<Asked, Refused>
     if kinds.is_empty() {
         return Err(Refused::Parameter("none of preferredAlgorithms is to be had".into()));
     }
-    Ok(Asked::FindOrCreate(name, settings.terms(kinds)))
+    Ok(Asked::FindOrCreate(name, terms(settings, kinds)))
 }
 
 /// The algorithms of key pairs, the preferred first.
@@ -205,7 +198,7 @@ const PAIRS: [(&str, (Usage, Algorithm)); 3] = [
     ("rsa-4096", (Usage::Rsa, Algorithm::Rsa4096)),
 ];
 
-fn encrypt(body: Encrypt, settings: &Settings) -> Result<Asked, Refused> {
+fn encrypt(body: Encrypt, settings: &KeydSettings) -> Result<Asked, Refused> {
     let Encrypt { key_handle, how, plaintext } = body;
     let named = held(&key_handle)?;
     let plaintext = SecretBytes::new(plaintext.into_bytes());
@@ -215,7 +208,7 @@ fn encrypt(body: Encrypt, settings: &Settings) -> Result<Asked, Refused> {
             plaintext,
             refuse_repeated: settings.refuse_repeated_ivs,
         },
-        EncryptHow::RsaPkcs1 => HeldRequest::RsaPrivate(RsaPadding::Pkcs1, plaintext),
+        EncryptHow::RsaPkcs1 => HeldRequest::RsaPrivate(RsaPadding::Block, plaintext),
         EncryptHow::RsaNoPadding => HeldRequest::RsaPrivate(RsaPadding::None, plaintext),
     };
     Ok(Asked::One(Request::Held(named.handle, request), Shape::Usual))

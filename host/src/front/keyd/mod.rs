@@ -8,7 +8,6 @@ mod handle;
 mod refused;
 mod reply;
 mod route;
-mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +19,12 @@ use hyper::body::Bytes;
 use hyper::http::request::Parts;
 use wire::code::{Code, Fault};
 
+use crate::config::KeydSettings;
 use crate::error::{Failure, HostError};
 use crate::pipeline::{Answered, Host};
 use crate::request::{Api, HandleRequest, Request, Unread};
 
 pub(crate) use glob::{GLOB_MAX_CHARS, Globs};
-pub use settings::Settings;
 
 use asked::{Asked, asked};
 use refused::Refused;
@@ -61,7 +60,7 @@ pub(crate) fn timeouts(configured: Timeouts) -> Timeouts {
 #[derive(Clone, Debug)]
 pub(crate) struct Keyd {
     pub(crate) host: Arc<Host>,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Arc<KeydSettings>,
 }
 
 impl Dialect for Keyd {
@@ -148,6 +147,10 @@ fn write(answered: Answered, shape: Shape, uid: u32) -> Whole {
     let Answered { request_id: id, outcome } = answered;
     let written = match outcome {
         Ok((reply, _recorded)) => reply::encode(reply, shape, &id),
+        // What is to be moved and is not there is an error of the peer's own.
+        Err(error) if shape == Shape::NoContent && error.code() == Code::NotFound => {
+            Err(NoReply::Refused(Refused::NothingToMove))
+        }
         Err(error) => Err(NoReply::Failed(error)),
     };
     written.unwrap_or_else(|none| match none {

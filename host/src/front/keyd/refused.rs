@@ -25,6 +25,8 @@ pub(super) enum Refused {
     Mechanism,
     Id(&'static str),
     Reserved(String),
+    /// A key pair is to be moved that is not there.
+    NothingToMove,
     /// A parameter that the peer refuses too.
     Parameter(Cow<'static, str>),
     /// What was to be decrypted is not what was encrypted.
@@ -40,6 +42,7 @@ impl Refused {
             Self::Body(fault) if fault.code == Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Reserved(_) => StatusCode::UNAUTHORIZED,
+            Self::NothingToMove => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoVersion
             | Self::UnknownVersion(_)
             | Self::Method
@@ -55,7 +58,7 @@ impl Refused {
     /// What the audit is told.
     pub(super) fn fault(&self) -> Fault {
         let code = match self {
-            Self::NotFound => Code::NotFound,
+            Self::NotFound | Self::NothingToMove => Code::NotFound,
             Self::Body(fault) => fault.code,
             Self::Reserved(_) => Code::Denied,
             Self::Mechanism => Code::WrongUsage,
@@ -87,6 +90,7 @@ impl Refused {
             Self::Handle => invalid("handle", "invalid handle"),
             Self::Mechanism => invalid("mechanism", "mechanism cannot be used with this key type"),
             Self::Id(why) => invalid("id", why),
+            Self::NothingToMove => "internal error".into(),
             Self::Reserved(id) => unauthorized(uid, Some(id)),
             Self::Parameter(why) => format!("{A_PARAMETER}\ncaused by: {why}"),
             Self::Integrity => A_PARAMETER.into(),
