@@ -17,9 +17,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 use swtpm_fixtures::SoftHsm;
 use tests::sealhost::built;
-use tests::{Sealhost, Setup, b64, http};
-
-const VERSION: &str = "api-version=2021-05-01";
+use tests::{Sealhost, Setup, b64, http, keyd};
 
 /// The made-up directory of an aziot Key Service.
 struct Service {
@@ -73,7 +71,7 @@ impl Service {
         let config = self.path("config.toml");
         let mut command = Command::new(built("sealctl"));
         command.arg("--socket").arg(host.socket()).arg("import-keyd").arg(config);
-        command.arg("--keyd-socket").arg(keyd(host)).args(more);
+        command.arg("--keyd-socket").arg(host.keyd_socket()).args(more);
         Ended::of(&command.output().unwrap())
     }
 }
@@ -120,35 +118,24 @@ impl Ended {
     }
 }
 
-fn keyd(host: &Sealhost) -> PathBuf {
-    host.dir().join("keyd.sock")
-}
-
-/// A host with the dialect, for this user.
-fn host(setup: Setup) -> Sealhost {
-    setup.with("[listen.keyd]\nsocket = \"/HOST/keyd.sock\"").start()
-}
-
+/// A host with the dialect and keys in software.
 fn soft() -> Sealhost {
-    host(Setup::soft())
+    Setup::soft().with_keyd(&["soft"], "").start()
 }
 
-fn ask(host: &Sealhost, method: &str, target: &str, body: &Value) -> http::Response {
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    http::request(&keyd(host), method, &format!("{target}?{VERSION}"), body.as_bytes())
-}
-
-fn handle(host: &Sealhost, target: &str) -> String {
-    ask(host, "GET", target, &Value::Null).text("keyHandle")
+fn handle(host: &Sealhost, path: &str) -> String {
+    host.keyd_load(path).text("keyHandle")
 }
 
 /// Asserts that the key of an id computes the HMAC of these bytes.
 #[track_caller]
 fn check_mac(host: &Sealhost, id: &str, key: &[u8]) {
     let handle = handle(host, &format!("/key/{id}"));
-    let body = json!({"keyHandle": handle, "algorithm": "HMAC-SHA256", "parameters": {"message": b64("m")}});
     let expected = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), b"m");
-    assert_eq!(ask(host, "POST", "/sign", &body).text("signature"), b64(expected));
+    assert_eq!(
+        host.keyd("POST", "/sign", &keyd::sign(&handle, b"m")).text("signature"),
+        b64(expected)
+    );
 }
 
 /// Moves a whole directory, and uses every key through the dialect afterwards.
@@ -181,14 +168,13 @@ fn check_whole(host: &Sealhost, protection: &str, provider: &str) {
 
     // Vector A1: the seed's own call.
     let handle_of = handle(host, "/key/mysymmtestkey");
-    let body = json!({"keyHandle": handle_of, "algorithm": "AEAD", "plaintext": b64("Hello World"),
-        "parameters": {"iv": "MDEyMzQ1Ng==", "aad": "Nzg5MTAxMQ=="}});
-    let ciphertext = ask(host, "POST", "/encrypt", &body).text("ciphertext");
+    let body = keyd::encrypt(&handle_of, b"0123456", b"7891011", b"Hello World");
+    let ciphertext = host.keyd("POST", "/encrypt", &body).text("ciphertext");
     assert_eq!(ciphertext, "AjqSWga0PphZMjXFwDB0euJ2o25q773EqBJdsw==");
     check_mac(host, "app%2Fsign-1", &[7; 32]);
     check_mac(host, "device-id", &[9; 64]);
     let pair = handle(host, "/keypair/appPair");
-    let point = ask(host, "POST", "/parameters/ec-point", &json!({"keyHandle": pair}));
+    let point = host.keyd("POST", "/parameters/ec-point", &json!({"keyHandle": pair}));
     assert_eq!(http::bytes(&json!(point.text("value"))), compressed(&pem));
     for name in ["keyd%2Fkey%2Fmysymmtestkey", "keyd%2Fpair%2FappPair"] {
         let record = host.get(&format!("/v1/keys/{name}")).ok();
@@ -215,7 +201,11 @@ fn whole_directory_is_moved_into_software() {
 #[test]
 fn whole_directory_is_moved_into_a_token() {
     let hsm = SoftHsm::start("edge", "1234").unwrap();
-    check_whole(&host(Setup::default().with_hsm(&hsm)), "emulated", "hsm");
+    check_whole(
+        &Setup::default().with_hsm(&hsm).with_keyd(&["hsm"], "").start(),
+        "emulated",
+        "hsm",
+    );
 }
 
 #[test]
@@ -256,16 +246,15 @@ fn plaintext_stays_and_is_named_until_its_removal_is_asked_for() {
 #[test]
 fn file_of_another_key_than_the_host_has_is_not_removed() {
     let (service, host) = (Service::new(), soft());
-    for (id, usage, used) in [("appa", "encrypt", "encrypt"), ("appb", "sign", "sign")] {
-        ask(&host, "POST", "/key", &json!({"keyId": id, "usage": usage})).done();
+    for (id, usage) in [("appa", "encrypt"), ("appb", "sign")] {
+        let _handle = host.keyd_create(id, usage);
         let file = service.key(id, &[1; 32]);
-        let ended = service.import(&host, &["--default-usage", used, "--remove"]).code(1);
+        let ended = service.import(&host, &["--default-usage", usage, "--remove"]).code(1);
         ended.says(&format!("{id}: the host has another key of this id"));
         assert!(file.exists());
         fs::remove_file(file).unwrap();
     }
-    let pair = json!({"keyId": "appc", "preferredAlgorithms": "ec-p256"});
-    ask(&host, "POST", "/keypair", &pair).done();
+    let _handle = host.keyd_pair("appc", "ec-p256");
     service.pair("appc", "-algorithm EC -pkeyopt ec_paramgen_curve:P-256");
     service.import(&host, &["--remove"]).code(1).says("appc: the host has another key of this id");
     assert_eq!(service.files(), 1);
@@ -274,7 +263,7 @@ fn file_of_another_key_than_the_host_has_is_not_removed() {
 #[test]
 fn key_of_another_usage_in_the_host_is_told() {
     let (service, host) = (Service::new(), soft());
-    ask(&host, "POST", "/key", &json!({"keyId": "appa", "usage": "sign"})).done();
+    let _handle = host.keyd_create("appa", "sign");
     service.key("appa", &[1; 32]);
     let ended = service.import(&host, &["--default-usage", "encrypt", "--remove"]).code(1);
     ended.check("appa", &["key", "encrypt", "not moved", "-", "-", "there"]);
@@ -359,14 +348,14 @@ fn host_that_is_not_there_or_is_another_program_is_not_imported_into() {
     service.import(&Setup::soft().prepare(), &usage).code(3);
     // The native socket refuses with a document of another form.
     let host = soft();
-    let keyd = host.socket().display().to_string();
-    let command = |keyd: &str| {
+    let native = host.socket().display().to_string();
+    let command = |socket: &str| {
         let mut command = Command::new(built("sealctl"));
         command.arg("--socket").arg(host.socket()).arg("import-keyd");
-        command.arg(service.path("config.toml")).args(["--keyd-socket", keyd]).args(usage);
+        command.arg(service.path("config.toml")).args(["--keyd-socket", socket]).args(usage);
         Ended::of(&command.output().unwrap())
     };
-    command(&keyd).code(2).says("is not sealhost");
+    command(&native).code(2).says("the dialect is not sealhost");
     let other = other_service(&service.path("other.sock"));
     command(&other).code(2).says("is not sealhost");
     assert!(file.exists());
@@ -389,7 +378,7 @@ fn other_service(socket: &Path) -> String {
 #[test]
 fn configuration_that_cannot_be_read_is_named_without_what_stands_in_it() {
     let (service, host) = (Service::new(), soft());
-    service.patch("z.toml", "[preloaded_keys]\na = \"pkcs11:pin-value=8642\nb");
+    service.patch("z.toml", "[preloaded_keys]\na = \"pkcs11:pin-value=8642\" 1\n");
     let ended = service.import(&host, &["--dry-run"]).code(2);
     ended.says("z.toml: line 2 is no TOML");
     assert!(!ended.err.contains("8642"), "{}", ended.err);

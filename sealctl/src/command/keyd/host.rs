@@ -53,9 +53,12 @@ impl Host {
         floor: Option<Protection>,
     ) -> Result<Self, Failure> {
         let host = Self { native, keyd, providers, floor };
-        // No id is empty.
+        // No id has a zero byte, and the dialect alone says so.
         match host.keyd.send(&Call::keyd_handle(Kind::Key, "\0")) {
-            Err(Error::Refused(_)) => Ok(host),
+            Err(error) if error.code() == Some(Code::Invalid) => Ok(host),
+            Err(error) if error.code() == Some(Code::Denied) || error.retryable() => {
+                Err(error.into())
+            }
             Err(error @ Error::Connect(_)) => Err(error.into()),
             Ok(_) | Err(_) => Err(Failure::usage(
                 "what listens on the socket of the dialect is not sealhost",
