@@ -188,7 +188,9 @@ fn read_config(main: &Path) -> Result<Keyd, Failure> {
 /// The sections on standard output, the rest beside it; with `--json` all in one document.
 fn show(keyd: &Keyd, rows: &[Row], args: &ImportKeydArgs, common: &Common) -> Result<(), Failure> {
     let root = if args.root { Root::Everything } else { Root::AsConfigured };
-    let sections = sections::sections(keyd, &args.keyd_socket, root);
+    let socket = std::path::absolute(&args.keyd_socket);
+    let socket = socket.as_deref().unwrap_or(&args.keyd_socket);
+    let sections = sections::sections(keyd, socket, root);
     if common.json {
         return screen::print_document(report::document(rows, &sections).to_string().as_bytes());
     }
