@@ -6,6 +6,7 @@ mod counter;
 mod create;
 mod destroy;
 mod envelope;
+mod first_use;
 mod import;
 mod list;
 mod mac;
