@@ -10,8 +10,8 @@ use aws_lc_rs::{hmac, rand};
 use provider_core::key::SEAL_LABEL;
 use provider_core::{ErrorKind, Mac, PublicKey, SecretBytes, Signature, Usage};
 
-use super::{Job, rsa};
 use super::version::Material;
+use super::{Job, rsa};
 use crate::error::{Failure, HostError};
 use crate::plugin::{AeadText, Answer, Call, CallError, DeviceKey};
 use crate::router::Provider;

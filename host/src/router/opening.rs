@@ -210,7 +210,9 @@ impl Router {
             let handle = mac(handle_key_input(self.registry.id())).await?;
             let derived = [record, checkpoint, handle];
             match &before {
-                Some(before) if before.iter().zip(&derived).all(|(one, other)| same(one, other)) => {
+                Some(before)
+                    if before.iter().zip(&derived).all(|(one, other)| same(one, other)) =>
+                {
                     let [record, checkpoint, handle] = &derived;
                     return Ok(InstanceKeys {
                         record: RecordKey::from_device_mac(record.expose()),
