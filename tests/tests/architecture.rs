@@ -160,7 +160,9 @@ fn host_middle_sees_no_descriptors_c_types_or_device_words() {
         ("TPM", "a TPM word"),
         ("pcr", "a TPM word"),
         ("pkcs11", "a PKCS#11 word"),
-        ("PKCS", "a PKCS#11 word"),
+        ("Pkcs11", "a PKCS#11 word"),
+        ("PKCS11", "a PKCS#11 word"),
+        ("PKCS#11", "a PKCS#11 word"),
         ("Slot", "a PKCS#11 word"),
         ("hyper", "HTTP"),
     ];

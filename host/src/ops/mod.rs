@@ -7,6 +7,7 @@ mod counter;
 mod create;
 mod destroy;
 mod envelope;
+mod first_use;
 mod handle;
 mod held;
 mod import;

@@ -1,5 +1,6 @@
 //! The private operation of RSA, and what is put round a message before it.
 
+use aws_lc_rs::digest;
 use provider_core::SecretBytes;
 use wire::code::{Code, Fault};
 use zeroize::Zeroizing;
@@ -67,6 +68,21 @@ fn type_1_block(message: &[u8], size: usize) -> Option<Zeroizing<Vec<u8>>> {
     block.extend_from_slice(message);
     Some(block)
 }
+
+/// What a signature of a message is the private operation on.
+///
+/// # Spec
+/// RFC 8017 section 9.2, with SHA-256.
+pub(super) fn signature_block(message: &[u8], size: usize) -> Option<Zeroizing<Vec<u8>>> {
+    let digest = digest::digest(&digest::SHA256, message);
+    type_1_block(&[&SHA256_INFO, digest.as_ref()].concat(), size)
+}
+
+/// What stands before a SHA-256 digest, RFC 8017 section 9.2, note 1.
+const SHA256_INFO: [u8; 19] = [
+    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
+    0x00, 0x04, 0x20,
+];
 
 #[cfg(test)]
 mod tests {

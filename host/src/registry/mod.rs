@@ -35,10 +35,11 @@ pub enum RegistryError {
     /// The file cannot be read or written.
     #[error("registry: {0}; check the state directory, its space and its owner")]
     Store(#[from] rusqlite::Error),
-    /// The head does not verify at an instance that is open.
+    /// The head does not verify at an instance that is open, and whose device was asked twice.
     #[error(
         "the registry was altered or replaced by an older one: its head does not verify at \
-         provider {0}; restore registry and audit from one backup, docs/config.md \"Backup\""
+         provider {0}, whose device gave the same answer twice; restore registry and audit from \
+         one backup, docs/config.md \"Backup\"; where nobody touched them, look after the device"
     )]
     HeadAltered(ProviderName),
     /// No instance that made the head is open.
