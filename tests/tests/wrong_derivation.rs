@@ -3,7 +3,6 @@
 //! is lost; for good, nothing of it is believed.
 #![expect(
     clippy::tests_outside_test_module,
-    clippy::unwrap_used,
     clippy::expect_used,
     reason = "integration tests, and what they share"
 )]
@@ -11,9 +10,12 @@
 use serde_json::json;
 use tests::{Sealhost, Setup};
 
+/// Time enough on a machine that others use too: nothing here shall end by a deadline.
+const PATIENT: &str = "[provider.deadlines]\nopen = \"60s\"\nmac = \"30s\"\ngenerate = \"30s\"\n";
+
 /// A host that was stopped, with a key on `faulty`, behind the fault plugin.
 fn stopped() -> Sealhost {
-    let mut host = Setup::default().with_soft_behind_faults("faulty", "").start();
+    let mut host = Setup::default().with_soft_behind_faults("faulty", PATIENT).start();
     host.create("a", "mac", "faulty");
     assert!(host.stop().success());
     host
@@ -59,7 +61,7 @@ fn wrong_checkpoint_key_is_noticed_and_asked_for_again() {
 
 #[test]
 fn wrong_answer_at_the_first_opening_of_all_is_not_recorded() {
-    let setup = Setup::default().with_soft_behind_faults("faulty", "");
+    let setup = Setup::default().with_soft_behind_faults("faulty", PATIENT);
     let mut host = setup.prepare();
     host.plan("faulty", "mac:1 wrong");
     host.start();
@@ -93,7 +95,7 @@ fn device_that_contradicts_itself_is_not_believed_and_the_registry_not_blamed() 
 
 #[test]
 fn contradicting_device_is_tried_again_while_others_serve() {
-    let mut host = Setup::soft().with_soft_behind_faults("faulty", "").start();
+    let mut host = Setup::soft().with_soft_behind_faults("faulty", PATIENT).start();
     host.create("a", "mac", "faulty");
     assert!(host.stop().success());
     host.plan("faulty", "mac:1 wrong; mac:5 wrong");
