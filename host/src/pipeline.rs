@@ -132,8 +132,13 @@ impl Host {
     ///
     /// # Errors
     /// `Denied`.
-    pub fn permits_some(&self, caller: &Caller, operation: &str) -> Result<(), HostError> {
-        self.rules.current().authorize_some(&caller.principal, operation)?;
+    pub fn permits_some(
+        &self,
+        caller: &Caller,
+        api: Api,
+        operation: &str,
+    ) -> Result<(), HostError> {
+        self.rules.current().authorize_some_at(api.door(), &caller.principal, operation)?;
         Ok(())
     }
 
@@ -219,6 +224,7 @@ impl Host {
         let principal = job.authorized.principal().clone();
         let request = job.request_id.to_owned();
         let key = job.authorized.key().map(str::to_owned);
+        let from = job.from.cloned();
         let used = used.clone();
         let written = tokio::task::spawn_blocking(move || {
             let record = Record {
@@ -227,6 +233,7 @@ impl Host {
                 unit: principal.unit().map(UnitName::as_str),
                 operation: Some(operation),
                 key: key.as_deref(),
+                from: from.as_ref().map(KeyName::as_str),
                 version: used.version,
                 provider: used.provider.as_ref().map(ProviderName::as_str),
                 protection: used.protection,
@@ -260,8 +267,10 @@ impl Line {
         let mut intended = false;
         let unread = asked.is_err();
         let durable = asked.as_ref().is_ok_and(Request::is_a_change);
+        let mut from = None;
         let (operation, key, result) = match asked {
             Ok(request) => {
+                from = request.other_key().cloned();
                 let done = self.perform(&request_id, &request, &mut used, &mut intended).await;
                 let key = request.key().cloned();
                 let done = match (done, &key) {
@@ -280,8 +289,9 @@ impl Line {
             }
             log_failure(&request_id, operation, error);
         }
-        let key = key.as_ref();
-        let about = About { request_id: &request_id, operation, key, intended, durable, unread };
+        let (key, from) = (key.as_ref(), from.as_ref());
+        let about =
+            About { request_id: &request_id, operation, key, from, intended, durable, unread };
         let recorded = match &result {
             Ok((_, request)) => match request.exempt_from_audit() {
                 Some(reason) => Ok(Recorded::exempt(reason)),
@@ -321,13 +331,16 @@ impl Line {
         let _place = self.caller.permit.request().map_err(Failure::Busy)?;
         let rules = self.host.rules.current();
         let key = request.key().map(KeyName::as_str);
-        let authorized = rules.authorize(&self.caller.principal, request.operation(), key)?;
-        if let Some(other) = request.other_key() {
-            let asked = (request.operation(), Some(other.as_str()));
-            let allowed = rules.authorize(&self.caller.principal, asked.0, asked.1);
+        let authorize = |key| {
+            rules.authorize_at(self.api.door(), &self.caller.principal, request.operation(), key)
+        };
+        let authorized = authorize(key)?;
+        let other = request.other_key();
+        if let Some(other) = other {
+            let allowed = authorize(Some(other.as_str()));
             allowed.map(drop).map_err(|denied| HostError::from(denied).of(other))?;
         }
-        let job = Job { host: &self.host, authorized, request_id };
+        let job = Job { host: &self.host, authorized, from: other, request_id };
         if request.takes_an_intent() {
             self.host.record_intent(&job, request.operation()).await?;
             *intended = true;
@@ -352,6 +365,7 @@ impl Line {
             unit: self.caller.principal.unit().map(UnitName::as_str),
             operation: about.operation,
             key: about.key.map(KeyName::as_str),
+            from: about.from.map(KeyName::as_str),
             version: used.version,
             provider: used.provider.as_ref().map(ProviderName::as_str),
             protection: used.protection,
@@ -386,6 +400,8 @@ struct About<'a> {
     request_id: &'a str,
     operation: Option<&'static str>,
     key: Option<&'a KeyName>,
+    /// The other one, whose name it had.
+    from: Option<&'a KeyName>,
     /// Whether an intent was written, which an outcome must follow.
     intended: bool,
     /// Whether it changed something, so that the record is on the disk before the reply.

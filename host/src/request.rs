@@ -5,6 +5,7 @@ mod counter;
 mod handle;
 
 use daemon::audit::Exempt;
+use daemon::rules::Door;
 use wire::api::{
     CreateRequest, ImportRequest, MacItem, OneOrItems, RandomRequest, RewrapItem, SealItem,
     SignRequest, UnsealItem, VerifyAuditRequest, VerifyRequest,
@@ -80,6 +81,14 @@ pub enum Api {
 }
 
 impl Api {
+    /// Whose rules count there.
+    pub(crate) const fn door(self) -> Door {
+        match self {
+            Self::Native => Door::Own,
+            Self::Keyd => Door::Granted,
+        }
+    }
+
     /// Its label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -61,8 +61,7 @@ pub fn name_of(kind: Kind, id: &str) -> Result<KeyName, BadId> {
     }
     let mut name = kind.prefix().to_owned();
     for (place, byte) in id.bytes().enumerate() {
-        let itself = byte.is_ascii_alphanumeric() || (place > 0 && matches!(byte, b'.' | b'-'));
-        if itself {
+        if stands_for_itself(byte, place) {
             name.push(char::from(byte));
         } else {
             // Writing to a string does not fail.
@@ -72,24 +71,34 @@ pub fn name_of(kind: Kind, id: &str) -> Result<KeyName, BadId> {
     KeyName::parse(&name).map_err(|_too_long| BadId::Invalid("it is too long"))
 }
 
-/// The id of the key of a name; `None` for a name that is not one of the dialect.
+/// The id of the key of a name; `None` for a name that is not one of the dialect, or is not written
+/// as [`name_of`] writes it: no two names have one id.
 pub fn id_of(name: &str) -> Option<(Kind, String)> {
     let of = |kind: Kind| name.strip_prefix(kind.prefix()).map(|rest| (kind, rest));
     let (kind, rest) = of(Kind::Key).or_else(|| of(Kind::Pair))?;
     let mut id = Vec::with_capacity(rest.len());
     let mut bytes = rest.bytes();
     while let Some(byte) = bytes.next() {
-        match byte {
-            b'_' => id.push(digit(bytes.next()?)? * 16 + digit(bytes.next()?)?),
-            b'/' => return None,
-            other => id.push(other),
+        let (meant, escaped) = match byte {
+            b'_' => (digit(bytes.next()?)? * 16 + digit(bytes.next()?)?, true),
+            other => (other, false),
+        };
+        if escaped == stands_for_itself(meant, id.len()) {
+            return None;
         }
+        id.push(meant);
     }
     Some((kind, String::from_utf8(id).ok()?))
 }
 
+const fn stands_for_itself(byte: u8, place: usize) -> bool {
+    byte.is_ascii_alphanumeric() || (place > 0 && matches!(byte, b'.' | b'-'))
+}
+
+/// The value of a digit as [`name_of`] writes it.
 fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    let digit = char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_lowercase());
+    digit.and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]
@@ -142,6 +151,13 @@ mod tests {
     #[test]
     fn name_of_another_key_has_no_id() {
         for name in ["a", "keyd/a", "keyd/key/a/b", "keyd/key/_G0", "keyd/key/_2"] {
+            assert_eq!(id_of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn name_that_writes_an_id_otherwise_has_none() {
+        for name in ["keyd/key/_61", "keyd/key/a_2Eb", "keyd/key/_2f", "keyd/key/.a", "keyd/key/a b"] {
             assert_eq!(id_of(name), None, "{name}");
         }
     }

@@ -113,7 +113,8 @@ fn glob(value: &Value) -> Result<String, Problem> {
     Err(Problem::Glob(GLOB_MAX_CHARS))
 }
 
-/// Adds what the principals may do to the rules.
+/// Adds what the principals may do, by the dialect alone: at the host's own door they would make keys
+/// under other terms than those of `[keyd]`.
 pub(super) fn grant(rules: &mut Rules, principals: Vec<Principal>) {
     for Principal { uid, globs } in principals {
         rules.grant(uid, &OPERATIONS, Arc::new(globs));

@@ -12,7 +12,7 @@ use crate::registry::{Key, Version};
 use crate::reply::Used;
 use crate::request::AeadWith;
 
-/// Notes the vector of an encryption; says so in the log when the key had it before, at the first
+/// Notes the vector of an encryption by a version, or by what is derived from it; says so in the log when the key had it before, at the first
 /// time and then ever more rarely.
 ///
 /// # Errors
@@ -20,11 +20,12 @@ use crate::request::AeadWith;
 pub(super) fn note_vector(
     job: &Job<'_>,
     key: &Key,
-    version: &Version,
+    (version, derived_by): (&Version, Option<&[u8]>),
     iv: &[u8],
     refused: bool,
 ) -> Result<(), HostError> {
-    let Some(repeats) = job.host.ivs.note(version.id, iv) else { return Ok(()) };
+    let noted = job.host.ivs.note(version.id, derived_by, iv);
+    let Some(repeats) = noted else { return Ok(()) };
     job.host.metrics.count_repeated_vector();
     if repeats.is_power_of_two() {
         tracing::warn!(

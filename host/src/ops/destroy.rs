@@ -28,6 +28,22 @@ pub(super) async fn destroy(
     Ok(Reply::Destroyed(DestroyReply { key: name.clone(), destroyed }))
 }
 
+/// Destroys a key as long as it is the one of this generation; one that is gone, or that another
+/// has taken the place of since its handle was looked at, is destroyed already.
+pub(super) async fn destroy_generation(
+    job: &Job<'_>,
+    name: &KeyName,
+    generation: u32,
+) -> Result<(), HostError> {
+    let _change = job.host.router.changes().of(name).await;
+    let key = settle(job, name).await?;
+    let key = key.filter(|key| key.exists() && key.generation() == Some(generation));
+    if let Some(key) = key {
+        destroy_all(job, &key).await?;
+    }
+    Ok(())
+}
+
 /// Destroys every version of a key, whose lock the caller holds; returns their numbers, the newest
 /// first.
 ///

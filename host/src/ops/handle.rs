@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use provider_core::key::check_import_length;
+use wire::api::Usage;
 use wire::code::{Code, Fault};
 use wire::name::{KeyName, ProviderName};
 
@@ -134,6 +135,15 @@ async fn rename(job: &Job<'_>, from: &KeyName, to: &KeyName) -> Result<Arc<Key>,
     let _second = job.host.router.changes().of(second).await;
     let absent = || HostError::from(Failure::NotFound("there is no such key")).of(from);
     let source = settle(job, from).await?.filter(|key| key.exists()).ok_or_else(absent)?;
+    // The envelopes of a key name it and its versions, and would not open any more.
+    match source.terms.usage {
+        Usage::Sign | Usage::Rsa => {}
+        usage @ (Usage::Seal | Usage::Mac | Usage::Aead) => {
+            return Err(Failure::WrongUsage { is: usage.as_str(), asked: "move" }.into());
+        }
+    }
+    // What cannot be renamed must not take the place of another.
+    job.host.registry.check_open(&source).map_err(Failure::Registry)?;
     let mut replaced = settle(job, to).await?;
     if let Some(living) = replaced.as_ref().filter(|key| key.exists()) {
         destroy_all(job, living).await?;
@@ -154,14 +164,14 @@ pub(super) fn issue(
     key: &Key,
     derived_by: Option<Vec<u8>>,
 ) -> Result<Handle, HostError> {
-    let (Some(first), Some(active)) = (key.versions.first(), key.active()) else {
+    let (Some(generation), Some(active)) = (key.generation(), key.active()) else {
         return Err(Failure::NotFound("there is no such key").into());
     };
     let mut nonce = [0; NONCE_BYTES];
     rand::fill(&mut nonce).map_err(|_unspecified| Failure::Bug("no randomness"))?;
     let claims = Claims {
         key: key.name.clone(),
-        generation: first.number,
+        generation,
         uid: job.authorized.principal().uid(),
         provider: active.provider.clone(),
         derived_by,
@@ -175,22 +185,26 @@ pub(super) fn issue(
 /// Finds the key that a handle is of.
 ///
 /// # Errors
-/// `InvalidHandle`: this host did not make it, or the key is another one by now. `Denied`: somebody
-/// else asked for it. `NotFound`: the key is gone. `Unavailable`: the device that authenticates it
-/// is.
+/// `InvalidHandle`: this host did not make it, or cannot have, or the key is another one by now.
+/// `Denied`: somebody else asked for it. `NotFound`: the key is gone. `Unavailable`: the device that
+/// authenticates it is.
 pub(super) fn key_of(job: &Job<'_>, handle: &Handle) -> Result<Arc<Key>, HostError> {
     let Handle { claims, mac } = handle;
     let bytes = bytes_of(claims)?;
     match job.host.registry.handle_verifies(&claims.provider, &bytes, mac) {
         Some(true) => {}
         Some(false) => return Err(Failure::InvalidHandle.into()),
+        // Anybody can claim a provider of any name.
+        None if job.host.router.provider(&claims.provider).is_err() => {
+            return Err(Failure::InvalidHandle.into());
+        }
         None => return Err(not_open(&claims.provider)),
     }
     if claims.uid != job.authorized.principal().uid() {
         return Err(Failure::Denied(daemon::rules::Denied).into());
     }
     let key = named_key(job, &claims.key)?;
-    if key.versions.first().is_none_or(|version| version.number != claims.generation) {
+    if key.generation() != Some(claims.generation) {
         return Err(Failure::InvalidHandle.into());
     }
     Ok(key)

@@ -32,11 +32,15 @@ pub(super) async fn held(
         key => key?,
     };
     let held = match &handle.claims.derived_by {
-        None => with_key(job, &key, request, used).await,
+        None => with_key(job, handle, &key, request, used).await,
         Some(data) => {
             let base = usable(&key, Usage::Mac, request.operation())?;
             let version = version_of(base, None)?;
             used.note(version);
+            if let HeldRequest::Encrypt { with, refuse_repeated, .. } = request {
+                let derived = (version, Some(&data[..]));
+                aead::note_vector(job, base, derived, &with.iv, *refuse_repeated)?;
+            }
             let derived = derive(job, base, version, data).await?;
             // What is computed from here on is in this process.
             used.protection = Some(Protection::Software);
@@ -57,6 +61,7 @@ enum Outcome {
 
 async fn with_key(
     job: &Job<'_>,
+    handle: &Handle,
     key: &Arc<Key>,
     request: &HeldRequest,
     used: &mut Used,
@@ -78,7 +83,7 @@ async fn with_key(
         HeldRequest::Encrypt { with, plaintext, refuse_repeated } => {
             let version = active(Usage::Aead)?;
             used.note(version);
-            aead::note_vector(job, key, version, &with.iv, *refuse_repeated)?;
+            aead::note_vector(job, key, (version, None), &with.iv, *refuse_repeated)?;
             Held::Encrypted(aead::encrypt(job, key, version, with, plaintext.expose()).await?)
         }
         HeldRequest::Decrypt { with, ciphertext } => {
@@ -112,7 +117,7 @@ async fn with_key(
             }
         }
         HeldRequest::Destroy => {
-            destroy::destroy(job, &key.name, Some(&key.name)).await?;
+            destroy::destroy_generation(job, &key.name, handle.claims.generation).await?;
             Held::Destroyed
         }
     };

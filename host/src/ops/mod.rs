@@ -63,6 +63,8 @@ pub(crate) struct Job<'a> {
     pub(crate) host: &'a Host,
     /// The proof that it may be done.
     pub(crate) authorized: Authorized<'a>,
+    /// The other key that it is about, if there is one: the name that a key had before.
+    pub(crate) from: Option<&'a KeyName>,
     /// The request id, as in the reply and the audit.
     pub(crate) request_id: &'a str,
 }

@@ -7,6 +7,17 @@ use wire::name::KeyName;
 use super::{Key, Registry, RegistryError, Stage};
 
 impl Registry {
+    /// Demands that every instance which a version of a key is in is open, so that the key can be
+    /// renamed.
+    ///
+    /// # Errors
+    /// `NotOpen`.
+    pub fn check_open(&self, key: &Key) -> Result<(), RegistryError> {
+        let open = self.instance_keys();
+        let closed = key.versions.iter().find(|version| !open.contains_key(&version.provider));
+        closed.map_or(Ok(()), |version| Err(RegistryError::NotOpen(version.provider.clone())))
+    }
+
     /// Gives a key's versions another name, which no living key has. Of the old name a record stays
     /// that its versions are gone, so that their numbers are never used again.
     ///
@@ -22,6 +33,7 @@ impl Registry {
         let mut store = self.store();
         self.check_same(&from.name, Some(from))?;
         self.check_same(to, replaced)?;
+        self.check_open(from)?;
         let mut left = Key::clone(from);
         for version in &mut left.versions {
             version.stage = Stage::Destroyed;

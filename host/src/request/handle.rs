@@ -1,6 +1,8 @@
 //! What dialects ask that name keys by handles: a handle is given for a name, and used instead of
 //! it from then on.
 
+use std::fmt;
+
 pub use provider_core::SecretBytes;
 use serde::Serialize;
 use wire::api::{Algorithm, Protection, Usage};
@@ -10,12 +12,21 @@ use wire::name::{KeyName, ProviderName};
 pub const NONCE_BYTES: usize = 16;
 
 /// A handle of a key: who may use it for which key, authenticated by a device of the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// # Secrets
+/// The MAC: who has it uses the key in the claims' user's place. It is not in the debug form.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Handle {
     /// What it says.
     pub claims: Claims,
     /// The MAC over it.
     pub mac: [u8; 32],
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Handle").field("key", &self.claims.key).finish_non_exhaustive()
+    }
 }
 
 /// What a handle says. Field order is what is authenticated.

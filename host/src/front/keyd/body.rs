@@ -1,4 +1,6 @@
-//! The bodies of the dialect's requests. Unknown fields are ignored, as the peer does.
+//! The bodies of the dialect's requests. Unknown fields are ignored, as the peer does; they are not
+//! kept either: what depends on another field is read as optional first, because serde's enums with
+//! content beside their tag keep all that they do not know, in many times its size.
 
 use serde::Deserialize;
 use wire::api::{Base64Bytes, Request, SecretBase64};
@@ -36,48 +38,36 @@ pub(super) struct OfHandle {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(try_from = "RawSign")]
 pub(super) struct Sign {
     pub(super) key_handle: String,
-    #[serde(flatten)]
     pub(super) how: SignHow,
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "algorithm", content = "parameters")]
 pub(super) enum SignHow {
-    #[serde(rename = "ECDSA")]
     Ecdsa { digest: Bytes },
-    #[serde(rename = "HMAC-SHA256")]
     HmacSha256 { message: Secret },
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(try_from = "RawEncrypt")]
 pub(super) struct Encrypt {
     pub(super) key_handle: String,
-    #[serde(flatten)]
     pub(super) how: EncryptHow,
     pub(super) plaintext: Secret,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(try_from = "RawDecrypt")]
 pub(super) struct Decrypt {
     pub(super) key_handle: String,
-    #[serde(flatten)]
     pub(super) how: EncryptHow,
     pub(super) ciphertext: Bytes,
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "algorithm", content = "parameters")]
 pub(super) enum EncryptHow {
-    #[serde(rename = "AEAD")]
     Aead { iv: Bytes, aad: Bytes },
-    #[serde(rename = "RSA-PKCS1")]
     RsaPkcs1,
-    #[serde(rename = "RSA-NO-PADDING")]
     RsaNoPadding,
 }
 
@@ -86,6 +76,116 @@ pub(super) enum EncryptHow {
 pub(super) struct Derive {
     pub(super) base_key_handle: String,
     pub(super) derivation_data: Bytes,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawSign {
+    key_handle: String,
+    algorithm: SignAlgorithm,
+    parameters: SignParameters,
+}
+
+#[derive(Deserialize)]
+enum SignAlgorithm {
+    #[serde(rename = "ECDSA")]
+    Ecdsa,
+    #[serde(rename = "HMAC-SHA256")]
+    HmacSha256,
+}
+
+#[derive(Deserialize)]
+struct SignParameters {
+    digest: Option<Bytes>,
+    message: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawEncrypt {
+    key_handle: String,
+    algorithm: EncryptAlgorithm,
+    parameters: Option<AeadParameters>,
+    plaintext: Secret,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawDecrypt {
+    key_handle: String,
+    algorithm: EncryptAlgorithm,
+    parameters: Option<AeadParameters>,
+    ciphertext: Bytes,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum EncryptAlgorithm {
+    #[serde(rename = "AEAD")]
+    Aead,
+    #[serde(rename = "RSA-PKCS1")]
+    RsaPkcs1,
+    #[serde(rename = "RSA-NO-PADDING")]
+    RsaNoPadding,
+}
+
+#[derive(Default, Deserialize)]
+struct AeadParameters {
+    iv: Option<Bytes>,
+    aad: Option<Bytes>,
+}
+
+/// A field that the algorithm needs is not there; in serde's words.
+#[derive(Debug, thiserror::Error)]
+#[error("missing field `{0}`")]
+struct Missing(&'static str);
+
+impl TryFrom<RawSign> for Sign {
+    type Error = Missing;
+
+    fn try_from(raw: RawSign) -> Result<Self, Missing> {
+        let RawSign { key_handle, algorithm, parameters: SignParameters { digest, message } } = raw;
+        let how = match algorithm {
+            SignAlgorithm::Ecdsa => SignHow::Ecdsa { digest: digest.ok_or(Missing("digest"))? },
+            SignAlgorithm::HmacSha256 => {
+                SignHow::HmacSha256 { message: message.ok_or(Missing("message"))? }
+            }
+        };
+        Ok(Self { key_handle, how })
+    }
+}
+
+impl EncryptHow {
+    fn of(
+        algorithm: EncryptAlgorithm,
+        parameters: Option<AeadParameters>,
+    ) -> Result<Self, Missing> {
+        let AeadParameters { iv, aad } = parameters.unwrap_or_default();
+        Ok(match algorithm {
+            EncryptAlgorithm::Aead => {
+                Self::Aead { iv: iv.ok_or(Missing("iv"))?, aad: aad.ok_or(Missing("aad"))? }
+            }
+            EncryptAlgorithm::RsaPkcs1 => Self::RsaPkcs1,
+            EncryptAlgorithm::RsaNoPadding => Self::RsaNoPadding,
+        })
+    }
+}
+
+impl TryFrom<RawEncrypt> for Encrypt {
+    type Error = Missing;
+
+    fn try_from(raw: RawEncrypt) -> Result<Self, Missing> {
+        let RawEncrypt { key_handle, algorithm, parameters, plaintext } = raw;
+        Ok(Self { key_handle, how: EncryptHow::of(algorithm, parameters)?, plaintext })
+    }
+}
+
+impl TryFrom<RawDecrypt> for Decrypt {
+    type Error = Missing;
+
+    fn try_from(raw: RawDecrypt) -> Result<Self, Missing> {
+        let RawDecrypt { key_handle, algorithm, parameters, ciphertext } = raw;
+        Ok(Self { key_handle, how: EncryptHow::of(algorithm, parameters)?, ciphertext })
+    }
 }
 
 impl Request for CreateKey {}

@@ -71,6 +71,14 @@ mod tests {
     }
 
     #[test]
+    fn pattern_of_many_stars_is_compared_in_steps_that_can_be_counted() {
+        let glob = "*a".repeat(GLOB_MAX_CHARS / 2);
+        check(&glob, &"a".repeat(119), false);
+        check(&format!("{}b", "a*".repeat(50)), &"a".repeat(119), false);
+        check(&"*a".repeat(119), &"a".repeat(119), true);
+    }
+
+    #[test]
     fn text_stands_for_itself() {
         check("app1", "app1", true);
         check("app1", "App1", false);

@@ -74,7 +74,7 @@ impl Dialect for Keyd {
             Err(refused) => return Err(self.refuse(caller, None, &refused).await),
         };
         // The bodies of those who may do nothing here are not read.
-        match self.host.permits_some(caller, "show") {
+        match self.host.permits_some(caller, Api::Keyd, "show") {
             Ok(()) => Ok(read),
             Err(error) => {
                 let unread = Unread { operation: Some(operation(&read.endpoint)), error };

@@ -102,7 +102,7 @@ pub(super) fn encode(reply: Reply, shape: Shape, id: &str) -> Result<Whole, NoRe
     let bytes = |bytes: &[u8]| Zeroizing::new(STANDARD.encode(bytes));
     let field = match (shape, reply) {
         (Shape::NoContent, _) | (Shape::Usual, Reply::Held(Held::Destroyed)) => {
-            return Ok(no_content());
+            return Ok(no_content(id));
         }
         (Shape::Parameter(parameter), Reply::Held(Held::Public(public))) => {
             let value = parameter.of(&public).ok_or(Refused::Mechanism)?;
@@ -150,9 +150,10 @@ impl<F: Into<Failure>> From<F> for NoReply {
     }
 }
 
-fn no_content() -> Whole {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::NO_CONTENT;
+fn no_content(id: &str) -> Whole {
+    let type_of_nothing = HeaderValue::from_static("");
+    let mut response = http::response(StatusCode::NO_CONTENT, type_of_nothing, Full::default(), id);
+    response.headers_mut().remove(CONTENT_TYPE);
     response
 }
 
