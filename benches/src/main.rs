@@ -60,6 +60,9 @@ struct Arguments {
     /// How often each measurement of the dialect is made; the best counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// How many keys are added to a token for a measurement of the dialect.
+    #[arg(long, default_value_t = 200)]
+    more_keys: usize,
     /// Only what a worker and its sandbox cost a request.
     #[arg(long)]
     hop: bool,
@@ -97,8 +100,12 @@ fn main() {
         return;
     }
     if arguments.keyd {
-        let plan =
-            keyd::Plan { time, rounds: arguments.rounds, connections: &arguments.connections };
+        let plan = keyd::Plan {
+            time,
+            rounds: arguments.rounds,
+            connections: &arguments.connections,
+            more_keys: arguments.more_keys,
+        };
         keyd::measure(&plan, &arguments.providers);
         println!("{}", load::machine());
         return;
