@@ -158,7 +158,10 @@ fn audit_names_both_ids_of_a_move() {
     let kinds: Vec<_> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["intent", "outcome"]);
     for line in &lines {
-        assert_eq!((&line["key"], &line["from"]), (&json!("keyd/pair/there"), &json!("keyd/pair/here")));
+        assert_eq!(
+            (&line["key"], &line["from"]),
+            (&json!("keyd/pair/there"), &json!("keyd/pair/here"))
+        );
     }
     let _whole = host.verified_audit();
 }

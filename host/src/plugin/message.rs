@@ -33,6 +33,7 @@ pub(super) const PACKET_MAX_BYTES: usize = 64 * 1024;
 struct KeyMessage {
     usage: u32,
     id: [u8; 16],
+    #[serde(with = "serde_bytes")]
     blob: Vec<u8>,
 }
 
@@ -40,14 +41,18 @@ struct KeyMessage {
 #[derive(Serialize, Deserialize)]
 struct CounterMessage {
     id: [u8; 16],
+    #[serde(with = "serde_bytes")]
     blob: Vec<u8>,
 }
 
 /// What an aead key is given, on its way.
 #[derive(Serialize, Deserialize)]
 struct AeadMessage {
+    #[serde(with = "serde_bytes")]
     iv: Vec<u8>,
+    #[serde(with = "serde_bytes")]
     aad: Vec<u8>,
+    #[serde(with = "serde_bytes")]
     text: Vec<u8>,
 }
 
@@ -71,9 +76,9 @@ struct CallMessage {
 enum CallBody {
     SelfTest,
     Generate(SpecMessage),
-    Import(SpecMessage, Vec<u8>),
+    Import(SpecMessage, #[serde(with = "serde_bytes")] Vec<u8>),
     Destroy(KeyMessage),
-    Mac(KeyMessage, Vec<u8>),
+    Mac(KeyMessage, #[serde(with = "serde_bytes")] Vec<u8>),
     Random(u32),
     PublicKey(KeyMessage),
     Sign(KeyMessage, [u8; 32]),
@@ -85,7 +90,7 @@ enum CallBody {
     AeadEncrypt(KeyMessage, AeadMessage),
     AeadDecrypt(KeyMessage, AeadMessage),
     RsaPublic(KeyMessage),
-    RsaPrivate(KeyMessage, Vec<u8>),
+    RsaPrivate(KeyMessage, #[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// An answer on its way.
@@ -98,19 +103,19 @@ struct AnswerMessage {
 #[derive(Serialize, Deserialize)]
 enum AnswerBody {
     Done,
-    Blob(Vec<u8>),
-    Mac(Vec<u8>),
-    Random(Vec<u8>),
-    PublicKey(Vec<u8>),
-    Signature(Vec<u8>),
+    Blob(#[serde(with = "serde_bytes")] Vec<u8>),
+    Mac(#[serde(with = "serde_bytes")] Vec<u8>),
+    Random(#[serde(with = "serde_bytes")] Vec<u8>),
+    PublicKey(#[serde(with = "serde_bytes")] Vec<u8>),
+    Signature(#[serde(with = "serde_bytes")] Vec<u8>),
     Failed { kind: u32, detail: String },
-    Counter(Vec<u8>, u64),
+    Counter(#[serde(with = "serde_bytes")] Vec<u8>, u64),
     Value(u64),
     Condition(ConditionMessage),
-    AeadCiphertext(Vec<u8>),
-    AeadPlaintext(Vec<u8>),
-    RsaModulus(Vec<u8>),
-    Rsa(Vec<u8>),
+    AeadCiphertext(#[serde(with = "serde_bytes")] Vec<u8>),
+    AeadPlaintext(#[serde(with = "serde_bytes")] Vec<u8>),
+    RsaModulus(#[serde(with = "serde_bytes")] Vec<u8>),
+    Rsa(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// [`Condition`] on its way.

@@ -22,7 +22,7 @@ pub(super) const CIPHERTEXT_V2: u8 = 2;
 /// Version of a ciphertext that is read besides: tag, then ciphertext.
 const CIPHERTEXT_V1: u8 = 1;
 /// Bytes of a tag.
-const TAG_BYTES: usize = 16;
+pub(super) const TAG_BYTES: usize = 16;
 
 /// A request, and how its reply is written.
 #[derive(Debug)]

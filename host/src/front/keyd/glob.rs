@@ -18,7 +18,7 @@ impl KeyTest for Globs {
 }
 
 /// Walks both once; on a mismatch the last `*` takes one character more.
-fn matches(glob: &str, id: &str) -> bool {
+pub(super) fn matches(glob: &str, id: &str) -> bool {
     let (mut glob, mut id) = (glob.chars(), id.chars());
     let mut last_star: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
     loop {

@@ -3,6 +3,8 @@
 
 mod asked;
 mod body;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod glob;
 mod handle;
 mod refused;
