@@ -135,7 +135,10 @@ mod tests {
     fn derived_key_is_known_by_what_it_is_derived_from() {
         let ivs = Ivs::default();
         let note = |key, data: &[u8]| ivs.note(key, Some(data), b"iv");
-        assert_eq!((ivs.note(KEY, None, b"iv"), note(KEY, b"a"), note(KEY, b"b")), (None, None, None));
+        assert_eq!(
+            (ivs.note(KEY, None, b"iv"), note(KEY, b"a"), note(KEY, b"b")),
+            (None, None, None)
+        );
         assert_eq!(note(KeyId([2; 16]), b"a"), None);
         assert_eq!(note(KEY, b"a"), Some(1));
     }

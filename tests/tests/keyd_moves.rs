@@ -158,7 +158,10 @@ fn audit_names_both_ids_of_a_move() {
     let kinds: Vec<_> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["intent", "outcome"]);
     for line in &lines {
-        assert_eq!((&line["key"], &line["from"]), (&json!("keyd/pair/there"), &json!("keyd/pair/here")));
+        assert_eq!(
+            (&line["key"], &line["from"]),
+            (&json!("keyd/pair/there"), &json!("keyd/pair/here"))
+        );
     }
     let _whole = host.verified_audit();
 }
@@ -171,6 +174,34 @@ fn key_of_the_native_api_that_seals_is_not_moved_away_from_its_envelopes() {
     let sealed = host.seal(name, "text");
     assert_eq!(move_to(&host, "b", "a").status, 400);
     assert_eq!(host.unseal(name, &sealed).text("plaintext"), b64("text"));
+}
+
+/// Moves a pair over another whose destruction fails so; then again, without a fault.
+#[track_caller]
+fn check_failed_destruction(fault: &str) {
+    let setup = Setup::default().with_soft_behind_faults("faulty", "");
+    let host = setup.with_keyd(&["faulty"], "").start();
+    let _handles = (host.keyd_pair("from", "*"), host.keyd_pair("to", "*"));
+    let made = point(&host, "from");
+    host.plan("faulty", &format!("destroy:1 {fault}"));
+    let failed = move_to(&host, "to", "from");
+    assert!(failed.status >= 500, "{fault}: {}", failed.json());
+    host.plan("faulty", "");
+    host.wait_until("the pair is there", |host| {
+        host.get("/v1/keys/keyd%2Fpair%2Ffrom/public").status == 200
+    });
+    assert_eq!(point(&host, "from"), made);
+    host.wait_until("it can be moved", |host| move_to(host, "to", "from").status == 204);
+    assert_eq!(point(&host, "to"), made);
+    assert!(find(&host, "from").is_none());
+    let _whole = host.verified_audit();
+}
+
+#[test]
+fn move_over_a_pair_that_cannot_be_destroyed_moves_nothing_and_can_be_repeated() {
+    for fault in ["crash", "after crash", "gone", "internal"] {
+        check_failed_destruction(fault);
+    }
 }
 
 /// A host that is killed while it moves a pair to and fro, over others and over nothing.

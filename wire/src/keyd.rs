@@ -157,7 +157,9 @@ mod tests {
 
     #[test]
     fn name_that_writes_an_id_otherwise_has_none() {
-        for name in ["keyd/key/_61", "keyd/key/a_2Eb", "keyd/key/_2f", "keyd/key/.a", "keyd/key/a b"] {
+        for name in
+            ["keyd/key/_61", "keyd/key/a_2Eb", "keyd/key/_2f", "keyd/key/.a", "keyd/key/a b"]
+        {
             assert_eq!(id_of(name), None, "{name}");
         }
     }
