@@ -1,5 +1,9 @@
 //! Importing HMAC keys and signing keys over the socket.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "integration tests, and what they share"
+)]
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;

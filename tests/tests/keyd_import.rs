@@ -1,6 +1,7 @@
 //! `sealctl import-keyd`: the keys of an aziot Key Service move into a host.
 #![expect(
     clippy::tests_outside_test_module,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "integration tests, and what they share"
 )]

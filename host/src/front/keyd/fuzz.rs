@@ -5,15 +5,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use daemon::listener::Endpoint as Listening;
 use hyper::body::Bytes;
-use provider_core::key::IMPORT_MAX_BYTES;
 use serde_json::{Map, Value};
 use wire::api::{Protection, Usage};
+use wire::keyd::{BadId, Kind, id_of, name_of};
 use wire::name::ProviderName;
 
 use super::asked::{Asked, TAG_BYTES, asked};
 use super::glob;
 use super::handle::{self, DERIVATION_MAX_BYTES, Named};
-use super::name::{BadId, Kind, id_of, name_of};
 use super::refused::Refused;
 use super::route::{self, Endpoint};
 use crate::config::KeydSettings;
@@ -153,7 +152,6 @@ fn check_request(request: &Request, generous: bool) {
     let (kind, id) = id.unwrap();
     check_id(kind, &id);
     if let Request::Handle(_, HandleRequest::Import(terms, import)) = request {
-        assert!((1..=IMPORT_MAX_BYTES).contains(&import.key.len()));
         assert_eq!(import.replace, generous);
         check_terms(terms, generous);
     }
