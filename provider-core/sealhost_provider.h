@@ -62,6 +62,32 @@ typedef struct sealhost_instance sealhost_instance;
 #define SEALHOST_CAPABILITY_COUNTER 64
 
 /**
+ * Capability bit: generates and imports aead keys, and uses them inside the device.
+ */
+#define SEALHOST_CAPABILITY_AEAD 128
+
+/**
+ * Capability bit: generates and imports aead keys that a key of the device wraps, and uses them in
+ * the memory of the process that the provider runs in.
+ */
+#define SEALHOST_CAPABILITY_AEAD_WRAPPED 256
+
+/**
+ * Capability bit: generates rsa keys of 2,048 bits.
+ */
+#define SEALHOST_CAPABILITY_RSA_2048 512
+
+/**
+ * Capability bit: generates rsa keys of 4,096 bits.
+ */
+#define SEALHOST_CAPABILITY_RSA_4096 1024
+
+/**
+ * Capability bit: imports sign keys.
+ */
+#define SEALHOST_CAPABILITY_IMPORT_SIGN 2048
+
+/**
  * Bit of `Condition::known`: `auth_failures`.
  */
 #define SEALHOST_CONDITION_KNOWS_FAILURES 1
@@ -137,6 +163,41 @@ typedef struct sealhost_instance sealhost_instance;
 #define SEALHOST_DETAIL_MAX_BYTES 1024
 
 /**
+ * Longest initialization vector of an `Aead` key, bytes; the shortest is one byte.
+ */
+#define SEALHOST_AEAD_IV_MAX_BYTES 128
+
+/**
+ * Longest associated data of an `Aead` key, bytes.
+ */
+#define SEALHOST_AEAD_AAD_MAX_BYTES 8192
+
+/**
+ * Longest plaintext of an `Aead` key, bytes; the ciphertext is as long, and the tag stands behind.
+ */
+#define SEALHOST_AEAD_TEXT_MAX_BYTES 32768
+
+/**
+ * Bytes of a tag of AES-256-GCM.
+ */
+#define SEALHOST_AEAD_TAG_BYTES 16
+
+/**
+ * Bytes of an `Aead` key.
+ */
+#define SEALHOST_AEAD_KEY_BYTES 32
+
+/**
+ * Bytes of the private half of a P-256 key, a big-endian number.
+ */
+#define SEALHOST_PRIVATE_KEY_BYTES 32
+
+/**
+ * Longest modulus of an RSA key, bytes.
+ */
+#define SEALHOST_RSA_MAX_BYTES 512
+
+/**
  * Bytes of one HMAC-SHA256.
  */
 #define SEALHOST_MAC_BYTES 32
@@ -171,6 +232,14 @@ enum sealhost_usage
      * Signs digests for callers.
      */
     SEALHOST_USAGE_SIGN = 3,
+    /**
+     * Encrypts and decrypts for callers who give the initialization vector themselves.
+     */
+    SEALHOST_USAGE_AEAD = 4,
+    /**
+     * Does the bare private-key operation of RSA for callers who pad and hash themselves.
+     */
+    SEALHOST_USAGE_RSA = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -196,6 +265,18 @@ enum sealhost_algorithm
      * ECDSA on P-256 over a SHA-256 digest, FIPS 186-5. For `Sign`.
      */
     SEALHOST_ALGORITHM_ECDSA_P256 = 2,
+    /**
+     * AES-256-GCM with a tag of 16 bytes, NIST SP 800-38D. For `Aead`.
+     */
+    SEALHOST_ALGORITHM_AES256_GCM = 3,
+    /**
+     * RSA with a modulus of 2,048 bits and the exponent 65,537, RFC 8017 section 5.2. For `Rsa`.
+     */
+    SEALHOST_ALGORITHM_RSA2048 = 4,
+    /**
+     * RSA with a modulus of 4,096 bits and the exponent 65,537. For `Rsa`.
+     */
+    SEALHOST_ALGORITHM_RSA4096 = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -413,11 +494,11 @@ typedef struct sealhost_key_spec {
      */
     uint32_t size;
     /**
-     * Usage number: 1 seal, 2 mac, 3 sign.
+     * Usage number: 1 seal, 2 mac, 3 sign, 4 aead, 5 rsa.
      */
     uint32_t usage;
     /**
-     * Algorithm number: 1 HMAC-SHA256, 2 ECDSA P-256.
+     * Algorithm number: 1 HMAC-SHA256, 2 ECDSA P-256, 3 AES-256-GCM, 4 RSA 2,048, 5 RSA 4,096.
      */
     uint32_t algorithm;
     /**
@@ -517,8 +598,42 @@ typedef struct sealhost_condition {
 } sealhost_condition;
 
 /**
+ * What an aead key is given, beside the key.
+ */
+typedef struct sealhost_aead_input {
+    /**
+     * Size of this struct as the host knows it, bytes.
+     */
+    uint32_t size;
+    /**
+     * The initialization vector.
+     */
+    const uint8_t *iv;
+    /**
+     * Its length, 1 to 128 bytes.
+     */
+    size_t iv_len;
+    /**
+     * What is authenticated beside the text.
+     */
+    const uint8_t *aad;
+    /**
+     * Its length, at most 8,192 bytes.
+     */
+    size_t aad_len;
+    /**
+     * The plaintext to encrypt, or the ciphertext and its tag of 16 bytes to decrypt.
+     */
+    const uint8_t *text;
+    /**
+     * Its length: at most 32,768 bytes, and the tag.
+     */
+    size_t text_len;
+} sealhost_aead_input;
+
+/**
  * A provider as a table of functions. All but `public_key`, `sign`, `auth_subject`, those of
- * counters, `needs` and `condition` are required.
+ * counters, `needs`, `condition`, and those of aead and rsa keys are required.
  */
 typedef struct sealhost_table {
     /**
@@ -566,7 +681,8 @@ typedef struct sealhost_table {
                         uint8_t *blob_out,
                         size_t *blob_out_len);
     /**
-     * Imports an HMAC key of 1 to 1,024 bytes; writes its blob as `generate` does.
+     * Imports a key: 1 to 1,024 bytes for mac, 32 bytes for aead, the 32-byte big-endian private
+     * number of P-256 for sign; writes its blob as `generate` does.
      */
     int32_t (*import_key)(sealhost_instance *instance,
                           const struct sealhost_key_spec *spec,
@@ -654,6 +770,42 @@ typedef struct sealhost_table {
      * Says how near the device is to refusing authorizations, without trying one. May be absent.
      */
     int32_t (*condition)(sealhost_instance *instance, struct sealhost_condition *condition_out);
+    /**
+     * Encrypts with an aead key; writes the ciphertext and its tag (capacity `text_len` + 16
+     * bytes) and the length of both together. May be absent.
+     */
+    int32_t (*aead_encrypt)(sealhost_instance *instance,
+                            const struct sealhost_key_ref *key,
+                            const struct sealhost_aead_input *input,
+                            uint8_t *sealed_out,
+                            size_t *sealed_out_len);
+    /**
+     * Decrypts with an aead key; writes the plaintext (capacity `text_len` bytes) and its length.
+     * May be absent.
+     */
+    int32_t (*aead_decrypt)(sealhost_instance *instance,
+                            const struct sealhost_key_ref *key,
+                            const struct sealhost_aead_input *input,
+                            uint8_t *text_out,
+                            size_t *text_out_len);
+    /**
+     * Writes the modulus of an rsa key, big-endian (capacity 512 bytes), and its length. May be
+     * absent.
+     */
+    int32_t (*rsa_public)(sealhost_instance *instance,
+                          const struct sealhost_key_ref *key,
+                          uint8_t *modulus_out,
+                          size_t *modulus_out_len);
+    /**
+     * Raises a number as long as the modulus to the private exponent of an rsa key; writes the
+     * result (capacity 512 bytes) and its length. May be absent.
+     */
+    int32_t (*rsa_private)(sealhost_instance *instance,
+                           const struct sealhost_key_ref *key,
+                           const uint8_t *input,
+                           size_t input_len,
+                           uint8_t *result_out,
+                           size_t *result_out_len);
 } sealhost_table;
 
 /**

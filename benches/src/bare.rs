@@ -1,13 +1,17 @@
 //! What the same work costs without a host: one thread, the device's own library, a kept session.
 
+use std::fmt;
+use std::num::ParseIntError;
 use std::path::Path;
 use std::process::Command;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::{hmac, rand};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, KeyType, ObjectClass};
+use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use swtpm_fixtures::{SoftHsm, Swtpm};
@@ -27,6 +31,39 @@ use tss_esapi::{Context, TctiNameConf};
 use wire::context::EncryptionContext;
 use wire::envelope::{DataKey, Kek, Method, Recipient, kdf_input, seal};
 use wire::name::KeyName;
+
+/// What a bare loop on a token does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Work {
+    /// Nothing: no device has part in the request.
+    None,
+    /// HMAC-SHA256 of 64 bytes.
+    Sign,
+    /// AES-256-GCM of so many bytes.
+    Gcm(usize),
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Sign => f.write_str("sign"),
+            Self::Gcm(bytes) => write!(f, "gcm-{bytes}"),
+        }
+    }
+}
+
+impl FromStr for Work {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        match text {
+            "none" => Ok(Self::None),
+            "sign" => Ok(Self::Sign),
+            gcm => gcm.trim_start_matches("gcm-").parse().map(Self::Gcm),
+        }
+    }
+}
 
 /// Operations a second of `work`.
 fn measure(time: Duration, mut work: impl FnMut()) -> f64 {
@@ -72,11 +109,12 @@ pub(crate) fn software(time: Duration) -> f64 {
     })
 }
 
-/// `C_Sign` with a kept session and handle, one thread; in a process of its own, because the
+/// `C_Sign` or `C_Encrypt` with a kept session and handle, one thread; in a process of its own, because the
 /// module reads its configuration from the environment.
-pub(crate) fn token(hsm: &SoftHsm, time: Duration) -> f64 {
+pub(crate) fn token(hsm: &SoftHsm, work: Work, time: Duration) -> f64 {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--bare-token", hsm.module_path(), "--seconds", &time.as_secs().to_string()])
+        .args(["--bare-token", hsm.module_path(), "--bare-work", &work.to_string()])
+        .args(["--seconds", &time.as_secs_f64().to_string()])
         .env("SOFTHSM2_CONF", hsm.conf_path())
         .output()
         .unwrap();
@@ -85,32 +123,50 @@ pub(crate) fn token(hsm: &SoftHsm, time: Duration) -> f64 {
 }
 
 /// The loop itself.
-pub(crate) fn token_loop(module: &Path, time: Duration) -> f64 {
-    let (session, key) = token_key(module);
-    measure(time, || {
-        assert_eq!(session.sign(&Mechanism::Sha256Hmac, key, &[7; 64]).unwrap().len(), 32);
-    })
+pub(crate) fn token_loop(module: &Path, work: Work, time: Duration) -> f64 {
+    let session = token_session(module);
+    match work {
+        Work::None => measure(time, || {}),
+        Work::Sign => {
+            let kind = [Attribute::KeyType(KeyType::GENERIC_SECRET), Attribute::Sign(true)];
+            let key = token_key(&session, &Mechanism::GenericSecretKeyGen, &kind);
+            measure(time, || {
+                assert_eq!(session.sign(&Mechanism::Sha256Hmac, key, &[7; 64]).unwrap().len(), 32);
+            })
+        }
+        Work::Gcm(bytes) => {
+            let kind = [Attribute::KeyType(KeyType::AES), Attribute::Encrypt(true)];
+            let key = token_key(&session, &Mechanism::AesKeyGen, &kind);
+            let (mut iv, text) = (*b"0123456", vec![7; bytes]);
+            measure(time, || {
+                let gcm = GcmParams::new(&mut iv, b"7891011", 128.into()).unwrap();
+                let sealed = session.encrypt(&Mechanism::AesGcm(gcm), key, &text).unwrap();
+                assert_eq!(sealed.len(), bytes + 16);
+            })
+        }
+    }
 }
 
-fn token_key(module: &Path) -> (Session, cryptoki::object::ObjectHandle) {
+fn token_session(module: &Path) -> Session {
     let module = Pkcs11::new(module).unwrap();
     module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
     let slot = module.get_slots_with_initialized_token().unwrap()[0];
     let session = module.open_rw_session(slot).unwrap();
     session.login(UserType::User, Some(&AuthPin::new("1234".into()))).unwrap();
+    session
+}
+
+/// A key as ours are: SoftHSM spends more on objects of a token than on those of a session.
+fn token_key(session: &Session, mechanism: &Mechanism<'_>, kind: &[Attribute]) -> ObjectHandle {
     let template = [
         Attribute::Class(ObjectClass::SECRET_KEY),
-        Attribute::KeyType(KeyType::GENERIC_SECRET),
         Attribute::ValueLen(32.into()),
-        Attribute::Sign(true),
-        // As ours are: SoftHSM spends more on objects of a token than on those of a session.
         Attribute::Token(true),
         Attribute::Private(true),
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
     ];
-    let key = session.generate_key(&Mechanism::GenericSecretKeyGen, &template).unwrap();
-    (session, key)
+    session.generate_key(mechanism, &[&template, kind].concat()).unwrap()
 }
 
 /// `TPM2_HMAC` with a loaded key, one thread, on an emulator of its own, because two users of one

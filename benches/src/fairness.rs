@@ -20,6 +20,8 @@ const MODEST: u32 = 4301;
 const GREEDY: u32 = 4302;
 /// Connections of the greedy user: one more than it may have, so that it is refused too.
 const FLOOD: usize = 513;
+/// How much longer its flood goes on than what is measured beside it.
+const EARLIER: Duration = Duration::from_secs(2);
 
 /// What one user does, in a process of its own.
 #[derive(Clone, Debug, clap::Args)]
@@ -86,10 +88,10 @@ impl Player {
         socket: &Path,
         (target, body): (&str, &str),
         at_once: usize,
-        seconds: u64,
+        time: Duration,
     ) -> Self {
         let (socket, at_once) = (socket.display().to_string(), at_once.to_string());
-        let seconds = seconds.to_string();
+        let seconds = time.as_secs_f64().to_string();
         let arguments = ["--socket", &socket, "--target", target, "--body", body];
         Self::new(
             uid,
@@ -115,7 +117,7 @@ impl Drop for Player {
 }
 
 /// Measures each provider.
-pub(crate) fn measure(providers: &[String], seconds: u64) {
+pub(crate) fn measure(providers: &[String], time: Duration) {
     let swtpm = Swtpm::start().unwrap();
     let hsm = SoftHsm::start("bench", "1234").unwrap();
     let rules = [0, MODEST, GREEDY].map(|uid| {
@@ -146,7 +148,7 @@ pub(crate) fn measure(providers: &[String], seconds: u64) {
                 );
             };
             for nice in [0, 10] {
-                let modest = || Player::asking(MODEST, nice, &socket, asks, 1, seconds).figures();
+                let modest = || Player::asking(MODEST, nice, &socket, asks, 1, time).figures();
                 let row = |what: &str, alone: &_, of: &_, other: &str| {
                     row(&format!("{what}, clients at nice {nice}"), alone, of, other);
                 };
@@ -155,7 +157,7 @@ pub(crate) fn measure(providers: &[String], seconds: u64) {
                 let spinning = [(); 2].map(|()| Player::new(GREEDY, nice, &[]));
                 row("spins on both cores", &alone, &modest(), "| |");
                 drop(spinning);
-                let flood = Player::asking(GREEDY, nice, &socket, asks, FLOOD, seconds + 2);
+                let flood = Player::asking(GREEDY, nice, &socket, asks, FLOOD, time + EARLIER);
                 // Until its connections are open.
                 std::thread::sleep(Duration::from_millis(500));
                 let beside = modest();

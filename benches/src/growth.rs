@@ -39,7 +39,7 @@ pub(crate) fn measure(host: &Sealhost, hsm: &SoftHsm, time: Duration) {
         Figure { host: measured.per_second, cpu_us, bare }
     };
     let soft = || figure(bare::software(time), "/v1/keys/soft-seal/seal", &seal);
-    let token = || figure(bare::token(hsm, time), "/v1/keys/hsm-mac/mac", &mac);
+    let token = || figure(bare::token(hsm, bare::Work::Sign, time), "/v1/keys/hsm-mac/mac", &mac);
     let (soft_few, token_few) = (soft(), token());
     for number in 0..OBJECTS {
         host.create(&format!("grown-hsm-{number}"), "mac", "hsm");

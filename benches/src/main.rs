@@ -14,6 +14,7 @@ mod bare;
 mod fairness;
 mod growth;
 mod hop;
+mod keyd;
 mod load;
 mod sas;
 mod secrets;
@@ -30,8 +31,8 @@ use tests::{Sealhost, Setup, b64};
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Seconds of each measurement.
-    #[arg(long, default_value_t = 2)]
-    seconds: u64,
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
     /// Numbers of connections.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16, 256])]
     connections: Vec<usize>,
@@ -53,6 +54,15 @@ struct Arguments {
     /// Only one of two users, for the bench itself.
     #[command(flatten)]
     part: fairness::Part,
+    /// Only the dialect of the aziot Key Service, beside the published figures of that.
+    #[arg(long)]
+    keyd: bool,
+    /// How often each measurement of the dialect is made; the best counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// How many keys are added to a token for a measurement of the dialect.
+    #[arg(long, default_value_t = 200)]
+    more_keys: usize,
     /// Only what a worker and its sandbox cost a request.
     #[arg(long)]
     hop: bool,
@@ -65,13 +75,16 @@ struct Arguments {
     /// Only the bare loop on a token, for the bench itself.
     #[arg(long, hide = true)]
     bare_token: Option<std::path::PathBuf>,
+    /// What that loop does.
+    #[arg(long, hide = true, default_value = "sign")]
+    bare_work: bare::Work,
 }
 
 fn main() {
     let arguments = Arguments::parse();
-    let time = Duration::from_secs(arguments.seconds);
+    let time = Duration::from_secs_f64(arguments.seconds);
     if let Some(module) = &arguments.bare_token {
-        println!("{}", bare::token_loop(module, time));
+        println!("{}", bare::token_loop(module, arguments.bare_work, time));
         return;
     }
     if let Some(figures) = arguments.part.play(time) {
@@ -83,6 +96,17 @@ fn main() {
     }
     if arguments.hop {
         hop::measure(time);
+        println!("{}", load::machine());
+        return;
+    }
+    if arguments.keyd {
+        let plan = keyd::Plan {
+            time,
+            rounds: arguments.rounds,
+            connections: &arguments.connections,
+            more_keys: arguments.more_keys,
+        };
+        keyd::measure(&plan, &arguments.providers);
         println!("{}", load::machine());
         return;
     }
@@ -98,7 +122,7 @@ fn main() {
         return;
     }
     if arguments.fairness {
-        fairness::measure(&arguments.providers, arguments.seconds);
+        fairness::measure(&arguments.providers, time);
         println!("{}", load::machine());
         return;
     }
@@ -119,7 +143,7 @@ fn main() {
     for provider in &arguments.providers {
         let bare = match provider.as_str() {
             "soft" => bare_row(provider, "bare loop", bare::software(time)),
-            "hsm" => bare_row(provider, "bare loop", bare::token(&hsm, time)),
+            "hsm" => bare_row(provider, "bare loop", bare::token(&hsm, bare::Work::Sign, time)),
             "tpm" => {
                 let (password, session) = bare::tpm(time);
                 bare_row(provider, "bare loop, salted session", session);

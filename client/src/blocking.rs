@@ -76,7 +76,7 @@ impl Client {
         self.runtime.block_on(self.client.create(name, request))
     }
 
-    /// Imports an HMAC key.
+    /// Imports an HMAC key, or the private number of a P-256 key.
     pub fn import(&self, name: &KeyName, request: &ImportRequest) -> Result<KeyRecord, Error> {
         self.runtime.block_on(self.client.import(name, request))
     }

@@ -93,7 +93,7 @@ impl Call<KeyRecord> {
         changing(post(&key_path(name, ""), request, json)?)
     }
 
-    /// `POST /v1/keys/{name}/import`: imports an HMAC key.
+    /// `POST /v1/keys/{name}/import`: imports an HMAC key, or the private number of a P-256 key.
     ///
     /// # Errors
     /// [`Error::Limit`].

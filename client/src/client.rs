@@ -18,6 +18,7 @@ use wire::name::{KeyName, ProviderName};
 use crate::call::{Call, Reply};
 use crate::connection::{Answer, Broken, Connection, Message};
 use crate::error::{ConnectError, ConnectReason, Error, ProtocolError};
+use crate::keyd;
 use crate::pool::Pool;
 
 /// Longer than the host gives a device to generate a key (120 s), so that the host's own answer
@@ -95,7 +96,7 @@ impl Client {
         let answer = answer.map_err(|_elapsed| Error::Timeout { after })??;
         let Answer { status, request_id, body: document } = answer;
         if !(200..300).contains(&status) {
-            return Err(refusal(status, &document));
+            return Err(refusal(status, request_id.as_deref(), &document));
         }
         let value = call.decode(&document)?;
         Ok(Reply { value, document, request_id })
@@ -147,7 +148,7 @@ impl Client {
         Ok(self.send(&Call::create(name, request)?).await?.value)
     }
 
-    /// Imports an HMAC key.
+    /// Imports an HMAC key, or the private number of a P-256 key.
     pub async fn import(
         &self,
         name: &KeyName,
@@ -337,9 +338,12 @@ impl Client {
 }
 
 /// A status that is not success. An error without a document is not one of the host's.
-fn refusal(status: u16, document: &[u8]) -> Error {
+fn refusal(status: u16, request_id: Option<&str>, document: &[u8]) -> Error {
     match serde_json::from_slice::<Problem>(document) {
         Ok(problem) if problem.status == status => Error::Refused(Box::new(problem)),
-        Ok(_) | Err(_) => ProtocolError::Status { status }.into(),
+        Ok(_) | Err(_) => match keyd::problem(status, request_id, document) {
+            Some(problem) => Error::Refused(Box::new(problem)),
+            None => ProtocolError::Status { status }.into(),
+        },
     }
 }

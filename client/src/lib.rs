@@ -23,6 +23,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod head;
+mod keyd;
 mod pool;
 mod sas;
 mod secrets;
@@ -30,3 +31,4 @@ mod secrets;
 pub use self::call::{Call, Reply};
 pub use self::client::Client;
 pub use self::error::{ConnectError, ConnectReason, Error, ProtocolError};
+pub use self::keyd::{KeyHandle, KeydCiphertext, KeydSignature, KeydUsage};

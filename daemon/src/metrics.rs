@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -29,15 +29,32 @@ struct LimitLabels {
     limit: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct RequestLabels {
-    operation: &'static str,
+    of: OperationLabels,
     outcome: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct OperationLabels {
+    api: Option<&'static str>,
     operation: &'static str,
+}
+
+impl EncodeLabelSet for OperationLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> std::fmt::Result {
+        if let Some(api) = self.api {
+            ("api", api).encode(encoder.encode_label())?;
+        }
+        ("operation", self.operation).encode(encoder.encode_label())
+    }
+}
+
+impl EncodeLabelSet for RequestLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> std::fmt::Result {
+        self.of.encode(encoder)?;
+        ("outcome", self.outcome).encode(encoder.encode_label())
+    }
 }
 
 impl Metrics {
@@ -80,11 +97,24 @@ impl Metrics {
 
     /// Counts one request; `None` for one that was never decoded, or succeeded.
     pub fn count(&self, operation: Option<&'static str>, code: Option<Code>, duration: Duration) {
+        self.count_of(None, operation, code, duration);
+    }
+
+    /// Counts one request, of one of several dialects of the daemon.
+    pub fn count_of(
+        &self,
+        api: Option<&'static str>,
+        operation: Option<&'static str>,
+        code: Option<Code>,
+        duration: Duration,
+    ) {
         let operation = operation.unwrap_or("none");
         let outcome = code.map_or("ok", Code::as_str);
-        self.requests.get_or_create(&RequestLabels { operation, outcome }).inc();
-        let durations = self.durations.get_or_create(&OperationLabels { operation });
+        let of = OperationLabels { api, operation };
+        let durations = self.durations.get_or_create(&of);
         durations.observe(duration.as_secs_f64());
+        drop(durations);
+        self.requests.get_or_create(&RequestLabels { of, outcome }).inc();
     }
 
     /// Counts what was answered `busy`, by the key of the configuration that sets the limit.
@@ -115,24 +145,28 @@ mod tests {
 
     fn check(code: Option<Code>, operation: Option<&'static str>, line: &str) {
         let metrics = Metrics::new("example");
-        metrics.count(operation, code, Duration::from_millis(2));
+        metrics.count_of(Some("native"), operation, code, Duration::from_millis(2));
         let text = metrics.text();
         assert!(text.lines().any(|found| found == line), "{text}");
     }
 
     #[test]
     fn request_is_counted_by_operation_and_outcome() {
-        check(None, Some("seal"), "example_requests_total{operation=\"seal\",outcome=\"ok\"} 1");
+        check(
+            None,
+            Some("seal"),
+            "example_requests_total{api=\"native\",operation=\"seal\",outcome=\"ok\"} 1",
+        );
         check(
             Some(Code::Busy),
             None,
-            "example_requests_total{operation=\"none\",outcome=\"busy\"} 1",
+            "example_requests_total{api=\"native\",operation=\"none\",outcome=\"busy\"} 1",
         );
     }
 
     #[test]
     fn duration_is_in_its_bucket() {
-        let line = "example_request_duration_seconds_bucket{le=\"0.005\",operation=\"seal\"} 1";
+        let line = "example_request_duration_seconds_bucket{le=\"0.005\",api=\"native\",operation=\"seal\"} 1";
         check(None, Some("seal"), line);
     }
 

@@ -5,6 +5,7 @@
 //! [`Rules::authorize`], so that a stage which asks for one cannot be reached without a rule that
 //! allows it.
 
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::peer::{Principal, UnitName, knowable};
@@ -34,6 +35,16 @@ pub struct Operation {
 pub struct Rules {
     operations: &'static [Operation],
     rules: Vec<Rule>,
+    granted: Vec<Rule>,
+}
+
+/// By which door a request comes in, where a daemon has several.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Door {
+    /// The daemon's own: its rules count.
+    Own,
+    /// The one that grants are for, [`Rules::grant`]: the rules count, and the grants.
+    Granted,
 }
 
 #[derive(Clone, Debug)]
@@ -41,7 +52,19 @@ struct Rule {
     who: Who,
     /// Bit n stands for the n-th operation of the set.
     operations: u64,
-    keys: Vec<Pattern>,
+    keys: Keys,
+}
+
+#[derive(Clone, Debug)]
+enum Keys {
+    Patterns(Vec<Pattern>),
+    Test(Arc<dyn KeyTest>),
+}
+
+/// Tells keys by their names in a way of a daemon's own, where patterns do not.
+pub trait KeyTest: fmt::Debug + Send + Sync {
+    /// Whether `key` is one of those meant.
+    fn matches(&self, key: &str) -> bool;
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +91,7 @@ impl Rules {
     /// Returns the empty set, which allows nothing.
     #[must_use]
     pub fn none(operations: &'static [Operation]) -> Self {
-        Self { operations, rules: Vec::new() }
+        Self { operations, rules: Vec::new(), granted: Vec::new() }
     }
 
     /// Checks the rules of a configuration file against the operations that exist.
@@ -82,7 +105,19 @@ impl Rules {
     /// # Errors
     /// Every fault of every rule, each with its rule, key and what to do.
     pub fn check(raw: &[RawRule], operations: &'static [Operation]) -> Result<Self, RuleFaults> {
-        raw::check(raw, operations).map(|rules| Self { operations, rules })
+        let granted = Vec::new();
+        raw::check(raw, operations).map(|rules| Self { operations, rules, granted })
+    }
+
+    /// Adds a rule of a form of its own, for [`Door::Granted`] alone: a user may do these operations,
+    /// those of them that exist and need a key, with the keys that a test tells.
+    pub fn grant(&mut self, uid: u32, operations: &[&str], keys: Arc<dyn KeyTest>) {
+        let places = self.operations.iter().zip(0_u32..);
+        let bits = places
+            .filter(|(known, _)| known.needs_key && operations.contains(&known.name))
+            .filter_map(|(_, place)| 1_u64.checked_shl(place));
+        let operations = bits.fold(0, std::ops::BitOr::bitor);
+        self.granted.push(Rule { who: Who::User(uid), operations, keys: Keys::Test(keys) });
     }
 
     /// Asks whether a rule allows `principal` the operation, on `key` where it needs one.
@@ -98,6 +133,20 @@ impl Rules {
         operation: &str,
         key: Option<&'a str>,
     ) -> Result<Authorized<'a>, Denied> {
+        self.authorize_at(Door::Own, principal, operation, key)
+    }
+
+    /// The same at a door.
+    ///
+    /// # Errors
+    /// As [`authorize`](Self::authorize).
+    pub fn authorize_at<'a>(
+        &self,
+        door: Door,
+        principal: &'a Principal,
+        operation: &str,
+        key: Option<&'a str>,
+    ) -> Result<Authorized<'a>, Denied> {
         let index = self.operations.iter().position(|known| known.name == operation);
         let known = index.and_then(|index| self.operations.get(index).map(|known| (index, known)));
         let (index, known) = known.ok_or(Denied)?;
@@ -109,9 +158,9 @@ impl Rules {
         let allows = |rule: &Rule| {
             rule.operations & bit != 0
                 && rule.who.is(principal)
-                && key.is_none_or(|key| rule.keys.iter().any(|pattern| pattern.matches(key)))
+                && key.is_none_or(|key| rule.keys.has(key))
         };
-        if !self.rules.iter().any(allows) {
+        if !self.at(door).any(allows) {
             return Err(Denied);
         }
         Ok(Authorized { principal, operation: known.name, key })
@@ -128,15 +177,36 @@ impl Rules {
         principal: &'a Principal,
         operation: &str,
     ) -> Result<Authorized<'a>, Denied> {
+        self.authorize_some_at(Door::Own, principal, operation)
+    }
+
+    /// The same at a door.
+    ///
+    /// # Errors
+    /// As [`authorize_some`](Self::authorize_some).
+    pub fn authorize_some_at<'a>(
+        &self,
+        door: Door,
+        principal: &'a Principal,
+        operation: &str,
+    ) -> Result<Authorized<'a>, Denied> {
         let index = self.operations.iter().position(|known| known.name == operation);
         let known = index.and_then(|index| self.operations.get(index).map(|known| (index, known)));
         let (index, known) = known.ok_or(Denied)?;
         let bit = u32::try_from(index).ok().and_then(|shift| 1_u64.checked_shl(shift));
         let bit = bit.ok_or(Denied)?;
-        if !self.rules.iter().any(|rule| rule.operations & bit != 0 && rule.who.is(principal)) {
+        if !self.at(door).any(|rule| rule.operations & bit != 0 && rule.who.is(principal)) {
             return Err(Denied);
         }
         Ok(Authorized { principal, operation: known.name, key: None })
+    }
+
+    fn at(&self, door: Door) -> impl Iterator<Item = &Rule> {
+        let granted = match door {
+            Door::Own => &[][..],
+            Door::Granted => &self.granted,
+        };
+        self.rules.iter().chain(granted)
     }
 
     /// Tells whether a list shown to `principal` may contain `key`: as [`Rules::authorize`].
@@ -153,16 +223,25 @@ impl Rules {
         unknowable.map(|why| format!("{units} rules name a unit and allow nothing: it {why}"))
     }
 
-    /// Returns the number of rules.
+    /// Returns the number of rules and grants.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rules.len()
+        self.rules.len().saturating_add(self.granted.len())
     }
 
     /// Tells whether there is no rule, so that everything is denied.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.rules.is_empty() && self.granted.is_empty()
+    }
+}
+
+impl Keys {
+    fn has(&self, key: &str) -> bool {
+        match self {
+            Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(key)),
+            Self::Test(test) => test.matches(key),
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) const fn usage(usage: api::Usage) -> core::Usage {
         api::Usage::Seal => core::Usage::Seal,
         api::Usage::Mac => core::Usage::Mac,
         api::Usage::Sign => core::Usage::Sign,
+        api::Usage::Aead => core::Usage::Aead,
+        api::Usage::Rsa => core::Usage::Rsa,
     }
 }
 
@@ -22,6 +24,9 @@ pub(crate) const fn algorithm(algorithm: api::Algorithm) -> core::Algorithm {
     match algorithm {
         api::Algorithm::HmacSha256 => core::Algorithm::HmacSha256,
         api::Algorithm::EcdsaP256 => core::Algorithm::EcdsaP256,
+        api::Algorithm::Aes256Gcm => core::Algorithm::Aes256Gcm,
+        api::Algorithm::Rsa2048 => core::Algorithm::Rsa2048,
+        api::Algorithm::Rsa4096 => core::Algorithm::Rsa4096,
     }
 }
 
@@ -63,13 +68,18 @@ pub(crate) fn lockout(condition: &core::Condition) -> api::LockoutStatus {
 
 /// The API's words for what a provider can do.
 pub(crate) fn capabilities(capabilities: core::Capabilities) -> Vec<String> {
-    const WORDS: [(core::Capabilities, &str); 6] = [
+    const WORDS: [(core::Capabilities, &str); 11] = [
         (core::Capabilities::SEAL, "seal"),
         (core::Capabilities::MAC, "mac"),
         (core::Capabilities::IMPORT_MAC, "import-mac"),
         (core::Capabilities::SIGN, "sign"),
         (core::Capabilities::STATE_BINDING, "state-binding"),
         (core::Capabilities::COUNTER, "counter"),
+        (core::Capabilities::AEAD, "aead"),
+        (core::Capabilities::AEAD_WRAPPED, "aead-wrapped"),
+        (core::Capabilities::RSA_2048, "rsa-2048"),
+        (core::Capabilities::RSA_4096, "rsa-4096"),
+        (core::Capabilities::IMPORT_SIGN, "import-sign"),
     ];
     let named = WORDS.iter().filter(|(capability, _)| capabilities.contains(*capability));
     named.map(|(_, word)| (*word).to_owned()).collect()

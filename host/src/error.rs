@@ -53,6 +53,9 @@ pub enum Failure {
         /// What was asked of it.
         asked: &'static str,
     },
+    /// Route: the handle is not ours, or of a key that is another one by now.
+    #[error("invalid handle")]
+    InvalidHandle,
     /// Route: no configured provider can hold such a key.
     #[error("{0}")]
     NoProvider(String),
@@ -79,6 +82,9 @@ pub enum Failure {
     /// Provider: the device has not got the counter any more.
     #[error("the counter is lost: {0}")]
     LostCounter(String),
+    /// Provider: the device said that it made a key, and cannot use it.
+    #[error("the device made a key that does not work: {0}")]
+    BrokenKey(String),
     /// Registry: it cannot be changed.
     #[error(transparent)]
     Registry(RegistryError),
@@ -157,6 +163,7 @@ impl HostError {
             Failure::NotFound(_) => Code::NotFound,
             Failure::Conflict(_) => Code::Conflict,
             Failure::WrongUsage { .. } => Code::WrongUsage,
+            Failure::InvalidHandle => Code::Invalid,
             Failure::NoProvider(_) => Code::Unsupported,
             Failure::Unavailable(_) | Failure::NotServing(_) | Failure::Stopping => {
                 Code::Unavailable
@@ -165,9 +172,10 @@ impl HostError {
             Failure::LockedOut { .. } => Code::LockedOut,
             Failure::Integrity(_) | Failure::LostCounter(_) => Code::Integrity,
             Failure::Registry(error) => code_of_registry(error),
-            Failure::Audit(_) | Failure::OutcomeUnrecorded { .. } | Failure::Bug(_) => {
-                Code::Internal
-            }
+            Failure::BrokenKey(_)
+            | Failure::Audit(_)
+            | Failure::OutcomeUnrecorded { .. }
+            | Failure::Bug(_) => Code::Internal,
         }
     }
 
@@ -182,6 +190,7 @@ impl HostError {
             | Failure::NotFound(_)
             | Failure::Conflict(_)
             | Failure::WrongUsage { .. }
+            | Failure::InvalidHandle
             | Failure::NoProvider(_)
             | Failure::Unavailable(_)
             | Failure::NotServing(_)
@@ -195,6 +204,11 @@ impl HostError {
             Failure::LockedOut { recovery: None, .. } => sentence_of_call(code).to_owned(),
             Failure::LostCounter(_) => {
                 "the device has lost the counter, or has another in its place".into()
+            }
+            Failure::BrokenKey(_) => {
+                "the device made a key that does not work, so that it was not kept; see the \
+                 host's log"
+                    .into()
             }
             Failure::Registry(
                 RegistryError::NotOpen(_) | RegistryError::NoneOpen | RegistryError::Stale,
@@ -239,7 +253,7 @@ impl HostError {
     /// Whose attention it calls for.
     #[must_use]
     pub fn attention(&self) -> Attention {
-        if matches!(self.failure, Failure::LostCounter(_)) {
+        if matches!(self.failure, Failure::LostCounter(_) | Failure::BrokenKey(_)) {
             return Attention::Device;
         }
         Manner::of(self.code()).attention

@@ -3,6 +3,7 @@
 
 pub use crate::config::fuzz::config_host;
 pub use crate::front::http::fuzz::http_host;
+pub use crate::front::keyd::fuzz::{http_keyd, keyd_glob, keyd_handle};
 pub use crate::plugin::fuzz::{worker_answer, worker_call};
 
 #[cfg(test)]
@@ -16,6 +17,13 @@ mod tests {
     #[test]
     fn corpus_of_connections_holds() {
         replay("http_host", super::http_host);
+    }
+
+    #[test]
+    fn corpus_of_the_aziot_dialect_holds() {
+        replay("http_keyd", super::http_keyd);
+        replay("keyd_handle", super::keyd_handle);
+        replay("keyd_glob", super::keyd_glob);
     }
 
     #[test]

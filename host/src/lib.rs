@@ -11,6 +11,7 @@ pub mod error;
 mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod ivs;
 mod metrics;
 mod ops;
 pub mod pipeline;

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use wire::api::{BreakerState, LockoutStatus, ProviderState};
 use wire::code::Code;
 
+use crate::request::Api;
 use crate::router::Router;
 
 /// What was done since the start.
@@ -18,6 +19,7 @@ use crate::router::Router;
 pub(crate) struct Metrics {
     requests: metrics::Metrics,
     fallback_versions: Counter,
+    repeated_vectors: Counter,
     provider_up: Family<ProviderLabels, Gauge>,
     provider_waiting: Family<ProviderLabels, Gauge>,
     fallback_active: Family<ProviderLabels, Gauge>,
@@ -42,6 +44,7 @@ struct ProviderLabels {
 impl Metrics {
     pub(crate) fn new() -> Self {
         let fallback_versions = Counter::default();
+        let repeated_vectors = Counter::default();
         let provider_up = Family::default();
         let provider_waiting = Family::default();
         let fallback_active = Family::default();
@@ -53,6 +56,11 @@ impl Metrics {
                 "fallback_versions",
                 "Key versions made because a provider was gone",
                 fallback_versions.clone(),
+            )
+            .with(
+                "repeated_ivs",
+                "Encryptions under an initialization vector that the key had before",
+                repeated_vectors.clone(),
             )
             .with(
                 "provider_up",
@@ -97,6 +105,7 @@ impl Metrics {
         Self {
             requests,
             fallback_versions,
+            repeated_vectors,
             provider_up,
             provider_waiting,
             fallback_active,
@@ -109,15 +118,20 @@ impl Metrics {
     /// Counts one request; `None` for one that was never decoded, or succeeded.
     pub(crate) fn count(
         &self,
+        api: Api,
         operation: Option<&'static str>,
         code: Option<Code>,
         duration: Duration,
     ) {
-        self.requests.count(operation, code, duration);
+        self.requests.count_of(Some(api.as_str()), operation, code, duration);
     }
 
     pub(crate) fn count_fallback_version(&self) {
         self.fallback_versions.inc();
+    }
+
+    pub(crate) fn count_repeated_vector(&self) {
+        self.repeated_vectors.inc();
     }
 
     pub(crate) fn count_refused(&self, limit: &'static str) {

@@ -24,11 +24,12 @@ use wire::code::{Code, Fault};
 use wire::name::{KeyName, ProviderName};
 
 use crate::error::{Attention, Failure, HostError};
+use crate::ivs::Ivs;
 use crate::metrics::Metrics;
 use crate::ops::{self, Job};
 use crate::registry::Registry;
 use crate::reply::{Reply, Used};
-use crate::request::{Request, Unread};
+use crate::request::{Api, Request, Unread};
 use crate::router::Router;
 
 /// Everything that requests work with.
@@ -40,6 +41,7 @@ pub struct Host {
     pub(crate) audit: Arc<AuditWriter>,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
+    pub(crate) ivs: Ivs,
     pub(crate) started_at: String,
     /// How far this process is confined.
     pub(crate) confined: Reached,
@@ -77,6 +79,7 @@ impl Host {
             metrics: Metrics::new(),
             started_at: clock.now_text(),
             clock,
+            ivs: Ivs::default(),
             confined,
             first_request,
             requests: AtomicU64::new(0),
@@ -87,10 +90,11 @@ impl Host {
     pub async fn answer(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
+        api: Api,
         asked: Result<Request, Unread>,
     ) -> Answered {
-        let line =
-            Line { host: Arc::clone(self), caller: Arc::clone(caller), begun: Instant::now() };
+        let (host, caller) = (Arc::clone(self), Arc::clone(caller));
+        let line = Line { host, caller, api, begun: Instant::now() };
         match asked {
             // A change is carried through even when its caller goes away.
             Ok(request) if request.is_a_change() => {
@@ -123,23 +127,38 @@ impl Host {
         Ok(())
     }
 
+    /// Whether a request whose key is in its body is worth reading: whether its caller has
+    /// permission for some key.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub fn permits_some(
+        &self,
+        caller: &Caller,
+        api: Api,
+        operation: &str,
+    ) -> Result<(), HostError> {
+        self.rules.current().authorize_some_at(api.door(), &caller.principal, operation)?;
+        Ok(())
+    }
+
     /// Answers a caller for whom there is no room, recorded as every refusal is.
     #[must_use]
-    pub fn turn_away(&self, principal: &Principal, busy: Busy) -> Answered {
-        self.refuse(principal, Failure::Busy(busy).into())
+    pub fn turn_away(&self, principal: &Principal, api: Api, busy: Busy) -> Answered {
+        self.refuse(principal, api, Failure::Busy(busy).into())
     }
 
     /// Records what a caller sent that is no request in any dialect; there is nothing to answer.
-    pub fn note_unreadable(&self, principal: &Principal) {
+    pub fn note_unreadable(&self, principal: &Principal, api: Api) {
         let fault = Fault::new(Code::Malformed, "what came is no request");
-        let _nobody_asked = self.refuse(principal, Failure::Decode(fault).into());
+        let _nobody_asked = self.refuse(principal, api, Failure::Decode(fault).into());
     }
 
     /// Refuses what never came to a request.
-    fn refuse(&self, principal: &Principal, error: HostError) -> Answered {
+    fn refuse(&self, principal: &Principal, api: Api, error: HostError) -> Answered {
         let request_id = self.next_request_id();
         let code = error.code();
-        self.metrics.count(None, Some(code), Duration::ZERO);
+        self.metrics.count(api, None, Some(code), Duration::ZERO);
         if let Some(limit) = error.limit() {
             self.metrics.count_refused(limit);
         }
@@ -205,6 +224,7 @@ impl Host {
         let principal = job.authorized.principal().clone();
         let request = job.request_id.to_owned();
         let key = job.authorized.key().map(str::to_owned);
+        let from = job.from.cloned();
         let used = used.clone();
         let written = tokio::task::spawn_blocking(move || {
             let record = Record {
@@ -213,6 +233,7 @@ impl Host {
                 unit: principal.unit().map(UnitName::as_str),
                 operation: Some(operation),
                 key: key.as_deref(),
+                from: from.as_ref().map(KeyName::as_str),
                 version: used.version,
                 provider: used.provider.as_ref().map(ProviderName::as_str),
                 protection: used.protection,
@@ -236,6 +257,7 @@ impl Host {
 struct Line {
     host: Arc<Host>,
     caller: Arc<Caller>,
+    api: Api,
     begun: Instant,
 }
 
@@ -245,8 +267,10 @@ impl Line {
         let mut intended = false;
         let unread = asked.is_err();
         let durable = asked.as_ref().is_ok_and(Request::is_a_change);
+        let mut from = None;
         let (operation, key, result) = match asked {
             Ok(request) => {
+                from = request.other_key().cloned();
                 let done = self.perform(&request_id, &request, &mut used, &mut intended).await;
                 let key = request.key().cloned();
                 let done = match (done, &key) {
@@ -258,15 +282,16 @@ impl Line {
             Err(Unread { operation, error }) => (operation, error.key.clone(), Err(error)),
         };
         let code = result.as_ref().err().map(HostError::code);
-        self.host.metrics.count(operation, code, self.begun.elapsed());
+        self.host.metrics.count(self.api, operation, code, self.begun.elapsed());
         if let Err(error) = &result {
             if let Some(limit) = error.limit() {
                 self.host.metrics.count_refused(limit);
             }
             log_failure(&request_id, operation, error);
         }
-        let key = key.as_ref();
-        let about = About { request_id: &request_id, operation, key, intended, durable, unread };
+        let (key, from) = (key.as_ref(), from.as_ref());
+        let about =
+            About { request_id: &request_id, operation, key, from, intended, durable, unread };
         let recorded = match &result {
             Ok((_, request)) => match request.exempt_from_audit() {
                 Some(reason) => Ok(Recorded::exempt(reason)),
@@ -306,8 +331,16 @@ impl Line {
         let _place = self.caller.permit.request().map_err(Failure::Busy)?;
         let rules = self.host.rules.current();
         let key = request.key().map(KeyName::as_str);
-        let authorized = rules.authorize(&self.caller.principal, request.operation(), key)?;
-        let job = Job { host: &self.host, authorized, request_id };
+        let authorize = |key| {
+            rules.authorize_at(self.api.door(), &self.caller.principal, request.operation(), key)
+        };
+        let authorized = authorize(key)?;
+        let other = request.other_key();
+        if let Some(other) = other {
+            let allowed = authorize(Some(other.as_str()));
+            allowed.map(drop).map_err(|denied| HostError::from(denied).of(other))?;
+        }
+        let job = Job { host: &self.host, authorized, from: other, request_id };
         if request.takes_an_intent() {
             self.host.record_intent(&job, request.operation()).await?;
             *intended = true;
@@ -332,6 +365,7 @@ impl Line {
             unit: self.caller.principal.unit().map(UnitName::as_str),
             operation: about.operation,
             key: about.key.map(KeyName::as_str),
+            from: about.from.map(KeyName::as_str),
             version: used.version,
             provider: used.provider.as_ref().map(ProviderName::as_str),
             protection: used.protection,
@@ -366,6 +400,8 @@ struct About<'a> {
     request_id: &'a str,
     operation: Option<&'static str>,
     key: Option<&'a KeyName>,
+    /// The other one, whose name it had.
+    from: Option<&'a KeyName>,
     /// Whether an intent was written, which an outcome must follow.
     intended: bool,
     /// Whether it changed something, so that the record is on the disk before the reply.

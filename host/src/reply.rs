@@ -1,5 +1,6 @@
 //! Everything that the host can answer, and what the audit is told of it.
 
+use provider_core::SecretBytes;
 use wire::api::{
     CounterList, CounterReply, DestroyCounterReply, DestroyReply, KeyList, KeyRecord, MacReply,
     Origin, Protection, ProviderList, ProviderStatus, PublicReply, RandomReply, RewrapReply,
@@ -8,6 +9,7 @@ use wire::api::{
 use wire::name::ProviderName;
 
 use crate::error::HostError;
+use crate::request::Handle;
 
 /// One reply.
 #[derive(Debug)]
@@ -42,6 +44,10 @@ pub enum Reply {
     Counters(CounterList),
     /// A counter is destroyed.
     CounterDestroyed(DestroyCounterReply),
+    /// A handle.
+    Handle(Handle),
+    /// What was done with the key that a handle is of.
+    Held(Held),
     /// Random bytes.
     Random(RandomReply),
     /// The host.
@@ -54,6 +60,36 @@ pub enum Reply {
     AuditVerified(VerifyAuditReply),
     /// Counters, as Prometheus text.
     Metrics(String),
+}
+
+/// What was done with the key that a handle is of.
+#[derive(Debug)]
+pub enum Held {
+    /// HMAC-SHA256, of 32 bytes.
+    Mac(SecretBytes),
+    /// `Ecdsa-Sig-Value` in DER.
+    Signature(Vec<u8>),
+    /// A ciphertext, then its tag.
+    Encrypted(Vec<u8>),
+    /// A plaintext.
+    Decrypted(SecretBytes),
+    /// The result of RSA's private operation.
+    Rsa(SecretBytes),
+    /// The bytes of a derived key.
+    Exported(SecretBytes),
+    /// A public half.
+    Public(PublicHalf),
+    /// It is destroyed, or was.
+    Destroyed,
+}
+
+/// The public half of a key pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublicHalf {
+    /// An uncompressed point of P-256.
+    P256([u8; 65]),
+    /// The modulus of an RSA key; the exponent is 65,537.
+    Rsa(Vec<u8>),
 }
 
 /// What one or several items came to.

@@ -2,8 +2,10 @@
 //! behind them knows how it was written.
 
 mod counter;
+mod handle;
 
 use daemon::audit::Exempt;
+use daemon::rules::Door;
 use wire::api::{
     CreateRequest, ImportRequest, MacItem, OneOrItems, RandomRequest, RewrapItem, SealItem,
     SignRequest, UnsealItem, VerifyAuditRequest, VerifyRequest,
@@ -13,6 +15,10 @@ use wire::name::{KeyName, ProviderName};
 use crate::error::HostError;
 
 pub use counter::CounterRequest;
+pub use handle::{
+    AeadWith, Claims, Handle, HandleRequest, HandleTerms, HeldRequest, Import, NONCE_BYTES,
+    RsaPadding, SecretBytes,
+};
 
 /// One request.
 #[derive(Debug)]
@@ -47,6 +53,10 @@ pub enum Request {
     Counter(KeyName, CounterRequest),
     /// Describe all counters that the caller may see.
     ListCounters,
+    /// Give a handle of a key.
+    Handle(KeyName, HandleRequest),
+    /// Do something with the key that a handle is of.
+    Held(Handle, HeldRequest),
     /// Draw random bytes.
     Random(RandomRequest),
     /// Describe the host.
@@ -59,6 +69,34 @@ pub enum Request {
     VerifyAudit(VerifyAuditRequest),
     /// Count what was done.
     Metrics,
+}
+
+/// By which door a request came, as metrics call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// The host's own API.
+    Native,
+    /// The dialect of the aziot Key Service.
+    Keyd,
+}
+
+impl Api {
+    /// Whose rules count there.
+    pub(crate) const fn door(self) -> Door {
+        match self {
+            Self::Native => Door::Own,
+            Self::Keyd => Door::Granted,
+        }
+    }
+
+    /// Its label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Keyd => "keyd",
+        }
+    }
 }
 
 /// What could not be read as a request, as far as it was understood; the error names the key.
@@ -90,6 +128,8 @@ impl Request {
             Self::Public(..) => "public",
             Self::Counter(_, request) => request.operation(),
             Self::ListCounters => "list_counters",
+            Self::Handle(_, request) => request.operation(),
+            Self::Held(_, request) => request.operation(),
             Self::Random(_) => "random",
             Self::Status => "status",
             Self::Providers => "providers",
@@ -115,7 +155,9 @@ impl Request {
             | Self::Verify(key, _)
             | Self::Sign(key, _)
             | Self::Public(key, _)
+            | Self::Handle(key, _)
             | Self::Counter(key, _) => Some(key),
+            Self::Held(handle, _) => Some(&handle.claims.key),
             Self::List
             | Self::ListCounters
             | Self::Random(_)
@@ -127,6 +169,15 @@ impl Request {
         }
     }
 
+    /// Another key that it is about too, for which its caller needs the same permission.
+    #[must_use]
+    pub const fn other_key(&self) -> Option<&KeyName> {
+        if let Self::Handle(_, request) = self {
+            return request.other_key();
+        }
+        None
+    }
+
     /// Whether it changes a key, or makes or destroys a counter, so that the audit says so before
     /// it is done.
     #[must_use]
@@ -134,6 +185,8 @@ impl Request {
         match self {
             Self::Create(..) | Self::Import(..) | Self::Rotate(_) | Self::Destroy(..) => true,
             Self::Counter(_, request) => request.makes_or_destroys(),
+            Self::Handle(_, request) => request.changes(),
+            Self::Held(_, request) => request.changes(),
             Self::Show(_)
             | Self::List
             | Self::Seal(..)
@@ -184,6 +237,8 @@ impl Request {
             | Self::Public(..)
             | Self::Counter(..)
             | Self::ListCounters
+            | Self::Handle(..)
+            | Self::Held(..)
             | Self::Random(_)
             | Self::Retry(_)
             | Self::VerifyAudit(_) => None,

@@ -20,6 +20,7 @@ use wire::name::{KeyName, ProviderName};
 
 use crate::config::{Config, load_rules};
 use crate::front::http::Native;
+use crate::front::keyd::{self, Keyd};
 use crate::pipeline::Host;
 use crate::plugin::Spawner;
 use crate::registry::{Counter, REGISTRY_ID_BYTES, Registry, RegistryError, Version};
@@ -180,15 +181,31 @@ pub async fn run(
         u64::from_be_bytes(first_request),
     ));
     let (listener, _socket_file) = listener::open(&mut activated, ACTIVATED_NAME, &config.listen)?;
+    let keyd = match config.keyd {
+        Some(settings) => {
+            let (listener, file) = listener::open(&mut activated, KEYD_NAME, &settings.listen)?;
+            tracing::info!(socket = %settings.listen.path.display(), "the keyd dialect is switched on");
+            Some((settings, listener, file))
+        }
+        None => None,
+    };
     notify::ready(&summary(&router));
     tracing::info!(socket = %config.listen.path.display(), "sealhost is ready: {}", summary(&router));
     tokio::spawn(notify::feed_watchdog());
     let reloading =
         tokio::spawn(reload_rules(Arc::clone(&host), config_path.to_owned(), running, reloads));
 
-    let dialect = Native(Arc::clone(&host));
     let limiter = Limiter::for_process(config.limits, clock.clone());
-    http::serve(listener, dialect, limiter, config.timeouts, shutdown).await;
+    let native = Native(Arc::clone(&host));
+    let serving = http::serve(listener, native, limiter.clone(), config.timeouts, shutdown.clone());
+    match keyd {
+        Some((settings, listener, _socket_file)) => {
+            let keyd = Keyd { host: Arc::clone(&host), settings: Arc::new(settings) };
+            let timeouts = keyd::timeouts(config.timeouts);
+            tokio::join!(serving, http::serve(listener, keyd, limiter, timeouts, shutdown));
+        }
+        None => serving.await,
+    }
 
     notify::stopping();
     reloading.abort();
@@ -210,8 +227,9 @@ fn require_own(registry: &Registry, line: &[u8]) -> Result<(), RunError> {
     }
 }
 
-/// The name that our socket has among those of the service manager.
+/// The names that our sockets have among those of the service manager.
 const ACTIVATED_NAME: &str = "api";
+const KEYD_NAME: &str = "keyd";
 
 fn fill(bytes: &mut [u8]) -> Result<(), RunError> {
     rand::fill(bytes).map_err(|_unspecified| {

@@ -39,6 +39,17 @@ pub const CAPABILITY_STATE_BINDING: u64 = 16;
 pub const CAPABILITY_NEVER_WAITS: u64 = 32;
 /// Capability bit: keeps monotonic counters.
 pub const CAPABILITY_COUNTER: u64 = 64;
+/// Capability bit: generates and imports aead keys, and uses them inside the device.
+pub const CAPABILITY_AEAD: u64 = 128;
+/// Capability bit: generates and imports aead keys that a key of the device wraps, and uses them in
+/// the memory of the process that the provider runs in.
+pub const CAPABILITY_AEAD_WRAPPED: u64 = 256;
+/// Capability bit: generates rsa keys of 2,048 bits.
+pub const CAPABILITY_RSA_2048: u64 = 512;
+/// Capability bit: generates rsa keys of 4,096 bits.
+pub const CAPABILITY_RSA_4096: u64 = 1024;
+/// Capability bit: imports sign keys.
+pub const CAPABILITY_IMPORT_SIGN: u64 = 2048;
 
 /// Bit of [`Condition::known`]: `auth_failures`.
 pub const CONDITION_KNOWS_FAILURES: u32 = 1;
@@ -85,9 +96,9 @@ pub struct Parameter {
 pub struct KeySpec {
     /// Size of this struct as the host knows it, bytes.
     pub size: u32,
-    /// Usage number: 1 seal, 2 mac, 3 sign.
+    /// Usage number: 1 seal, 2 mac, 3 sign, 4 aead, 5 rsa.
     pub usage: u32,
-    /// Algorithm number: 1 HMAC-SHA256, 2 ECDSA P-256.
+    /// Algorithm number: 1 HMAC-SHA256, 2 ECDSA P-256, 3 AES-256-GCM, 4 RSA 2,048, 5 RSA 4,096.
     pub algorithm: u32,
     /// The key's name on the device, drawn by the host.
     pub id: [u8; 16],
@@ -125,6 +136,26 @@ pub struct CounterRef {
     pub blob: *const u8,
     /// Its length, bytes.
     pub blob_len: usize,
+}
+
+/// What an aead key is given, beside the key.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AeadInput {
+    /// Size of this struct as the host knows it, bytes.
+    pub size: u32,
+    /// The initialization vector.
+    pub iv: *const u8,
+    /// Its length, 1 to 128 bytes.
+    pub iv_len: usize,
+    /// What is authenticated beside the text.
+    pub aad: *const u8,
+    /// Its length, at most 8,192 bytes.
+    pub aad_len: usize,
+    /// The plaintext to encrypt, or the ciphertext and its tag of 16 bytes to decrypt.
+    pub text: *const u8,
+    /// Its length: at most 32,768 bytes, and the tag.
+    pub text_len: usize,
 }
 
 /// What a provider says of its device. Texts are printable UTF-8 closed by a zero.
@@ -170,7 +201,7 @@ pub struct Condition {
 }
 
 /// A provider as a table of functions. All but `public_key`, `sign`, `auth_subject`, those of
-/// counters, `needs` and `condition` are required.
+/// counters, `needs`, `condition`, and those of aead and rsa keys are required.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
@@ -210,7 +241,8 @@ pub struct Table {
             blob_out_len: *mut usize,
         ) -> i32,
     >,
-    /// Imports an HMAC key of 1 to 1,024 bytes; writes its blob as `generate` does.
+    /// Imports a key: 1 to 1,024 bytes for mac, 32 bytes for aead, the 32-byte big-endian private
+    /// number of P-256 for sign; writes its blob as `generate` does.
     pub import_key: Option<
         unsafe extern "C" fn(
             instance: *mut Instance,
@@ -312,6 +344,50 @@ pub struct Table {
     /// Says how near the device is to refusing authorizations, without trying one. May be absent.
     pub condition:
         Option<unsafe extern "C" fn(instance: *mut Instance, condition_out: *mut Condition) -> i32>,
+    /// Encrypts with an aead key; writes the ciphertext and its tag (capacity `text_len` + 16
+    /// bytes) and the length of both together. May be absent.
+    pub aead_encrypt: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            key: *const KeyRef,
+            input: *const AeadInput,
+            sealed_out: *mut u8,
+            sealed_out_len: *mut usize,
+        ) -> i32,
+    >,
+    /// Decrypts with an aead key; writes the plaintext (capacity `text_len` bytes) and its length.
+    /// May be absent.
+    pub aead_decrypt: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            key: *const KeyRef,
+            input: *const AeadInput,
+            text_out: *mut u8,
+            text_out_len: *mut usize,
+        ) -> i32,
+    >,
+    /// Writes the modulus of an rsa key, big-endian (capacity 512 bytes), and its length. May be
+    /// absent.
+    pub rsa_public: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            key: *const KeyRef,
+            modulus_out: *mut u8,
+            modulus_out_len: *mut usize,
+        ) -> i32,
+    >,
+    /// Raises a number as long as the modulus to the private exponent of an rsa key; writes the
+    /// result (capacity 512 bytes) and its length. May be absent.
+    pub rsa_private: Option<
+        unsafe extern "C" fn(
+            instance: *mut Instance,
+            key: *const KeyRef,
+            input: *const u8,
+            input_len: usize,
+            result_out: *mut u8,
+            result_out_len: *mut usize,
+        ) -> i32,
+    >,
 }
 
 #[cfg(test)]

@@ -5,8 +5,11 @@
 //! numbers and texts are checked before they become values.
 #![expect(unsafe_code, reason = "this file is the caller's end of the C boundary")]
 
+mod aead;
 mod condition;
 mod counter;
+mod rsa;
+mod sign;
 
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
@@ -17,8 +20,8 @@ use crate::abi;
 use crate::error::{ErrorKind, ProviderError, Result};
 use crate::key::{
     AuthSubject, BLOB_MAX_BYTES, Capabilities, DETAIL_MAX_BYTES, IDENTITY_MAX_BYTES, Identity,
-    Info, KeyBlob, KeyRef, KeySpec, MAC_BYTES, Mac, NEEDS_MAX_BYTES, PUBLIC_KEY_BYTES, Protection,
-    PublicKey, RANDOM_MAX_BYTES, SIGNATURE_BYTES, SUBJECT_MAX_BYTES, Signature,
+    Info, KeyBlob, KeyRef, KeySpec, MAC_BYTES, Mac, NEEDS_MAX_BYTES, Protection, RANDOM_MAX_BYTES,
+    SUBJECT_MAX_BYTES,
 };
 use crate::needs::Needs;
 use crate::secret::SecretBytes;
@@ -91,6 +94,8 @@ struct Required {
     counters: Option<counter::Functions>,
     needs: Option<NeedsFn>,
     condition: Option<ConditionFn>,
+    aead: Option<aead::Functions>,
+    rsa: Option<rsa::Functions>,
 }
 
 type ConditionFn = unsafe extern "C" fn(*mut abi::Instance, *mut abi::Condition) -> i32;
@@ -401,42 +406,6 @@ impl Instance {
         }
         Ok(SecretBytes::new(bytes))
     }
-
-    /// See [`Provider::public_key`](crate::Provider::public_key).
-    ///
-    /// # Errors
-    /// Those of the provider; `Internal` when the point is not an uncompressed one.
-    pub fn public_key(&self, key: KeyRef<'_>) -> Result<PublicKey> {
-        let function = self.table.public_key.ok_or_else(absent)?;
-        let key = key_to_c(key);
-        let mut point = [0; PUBLIC_KEY_BYTES];
-        // SAFETY: ABI rules 1 and 2.
-        let status = unsafe { function(self.pointer.as_ptr(), &raw const key, point.as_mut_ptr()) };
-        self.table.check_status(status)?;
-        if point.first() != Some(&4) {
-            return Err(broken("public key is not an uncompressed point"));
-        }
-        Ok(PublicKey(point))
-    }
-
-    /// See [`Provider::sign`](crate::Provider::sign).
-    ///
-    /// # Errors
-    /// Those of the provider.
-    pub fn sign(&self, key: KeyRef<'_>, digest: &[u8; 32]) -> Result<Signature> {
-        let function = self.table.sign.ok_or_else(absent)?;
-        let key = key_to_c(key);
-        let mut signature = [0; SIGNATURE_BYTES];
-        // SAFETY: ABI rules 1 and 2.
-        let status = unsafe {
-            function(self.pointer.as_ptr(), &raw const key, digest.as_ptr(), signature.as_mut_ptr())
-        };
-        self.table.check_status(status)?;
-        if signature == [0; SIGNATURE_BYTES] {
-            return Err(broken("sign gave no bytes"));
-        }
-        Ok(Signature(signature))
-    }
 }
 
 /// More threads than a device will want: what a provider says beyond it is cut.
@@ -465,6 +434,10 @@ const EMPTY_TABLE: abi::Table = abi::Table {
     counter_destroy: None,
     needs: None,
     condition: None,
+    aead_encrypt: None,
+    aead_decrypt: None,
+    rsa_public: None,
+    rsa_private: None,
 };
 
 impl Required {
@@ -500,6 +473,10 @@ impl Required {
                 .filter(|_| reaches(offset_of!(abi::Table, counter_destroy))),
             needs: table.needs.filter(|_| reaches(offset_of!(abi::Table, needs))),
             condition: table.condition.filter(|_| reaches(offset_of!(abi::Table, condition))),
+            // As of counters, the last of each two.
+            aead: aead::Functions::of(table)
+                .filter(|_| reaches(offset_of!(abi::Table, aead_decrypt))),
+            rsa: rsa::Functions::of(table).filter(|_| reaches(offset_of!(abi::Table, rsa_private))),
         })
     }
 

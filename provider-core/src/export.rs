@@ -4,8 +4,10 @@
 //! later calls answer `Panicked`, because nothing is known of its state.
 #![expect(unsafe_code, reason = "this file is the plugin's end of the C boundary")]
 
+mod aead;
 mod condition;
 mod counter;
+mod rsa;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,6 +74,10 @@ pub const fn table<P: Provider>() -> abi::Table {
         counter_destroy: Some(counter::destroy::<P>),
         needs: Some(needs::<P>),
         condition: Some(condition::condition::<P>),
+        aead_encrypt: Some(aead::encrypt::<P>),
+        aead_decrypt: Some(aead::decrypt::<P>),
+        rsa_public: Some(rsa::public::<P>),
+        rsa_private: Some(rsa::private::<P>),
     }
 }
 

@@ -7,13 +7,14 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 
 use crate::abi::{
-    self, ABI_VERSION, Condition, CounterRef, Info, Instance, KeyRef, KeySpec, Parameter, Table,
+    self, ABI_VERSION, AeadInput, Condition, CounterRef, Info, Instance, KeyRef, KeySpec,
+    Parameter, Table,
 };
 use crate::call::{Instance as Opened, Plugin};
 use crate::error::{ProviderError, Result};
 use crate::key::{
-    self, BLOB_MAX_BYTES, DETAIL_MAX_BYTES, IDENTITY_MAX_BYTES, Identity, KeyId, NEEDS_MAX_BYTES,
-    RANDOM_MAX_BYTES, SUBJECT_MAX_BYTES,
+    self, AEAD_TAG_BYTES, BLOB_MAX_BYTES, DETAIL_MAX_BYTES, IDENTITY_MAX_BYTES, Identity, KeyId,
+    NEEDS_MAX_BYTES, RANDOM_MAX_BYTES, RSA_MAX_BYTES, SUBJECT_MAX_BYTES,
 };
 use crate::needs::Needs;
 use crate::secret::SecretBytes;
@@ -41,6 +42,8 @@ pub fn abi_output(data: &[u8]) {
         auth_subject: TABLE_OF_LIES.auth_subject.filter(|_| missing & 4 == 0),
         needs: TABLE_OF_LIES.needs.filter(|_| missing & 16 == 0),
         mac: TABLE_OF_LIES.mac.filter(|_| missing & 8 == 0),
+        aead_encrypt: TABLE_OF_LIES.aead_encrypt.filter(|_| missing & 32 == 0),
+        rsa_private: TABLE_OF_LIES.rsa_private.filter(|_| missing & 64 == 0),
         ..TABLE_OF_LIES
     };
     ANSWERS.with(|it| *it.borrow_mut() = answers.iter().rev().copied().collect());
@@ -69,6 +72,8 @@ fn call(plugin: &Plugin, known: Option<Identity>) {
         describe(&instance);
         keys(&instance);
         counters(&instance);
+        aead_keys(&instance);
+        rsa_keys(&instance);
     }
 }
 
@@ -125,6 +130,34 @@ fn counters(instance: &Opened) {
     checked(instance.counter_destroy(counter));
 }
 
+fn aead_keys(instance: &Opened) {
+    let key = key::KeyRef { usage: key::Usage::Aead, id: KeyId([8; 16]), blob: b"blob" };
+    for length in [0, AEAD_TAG_BYTES, 100] {
+        let text = vec![7; length];
+        let input = key::AeadInput { iv: b"iv", aad: b"aad", text: &text };
+        if let Some(sealed) = checked(instance.aead_encrypt(key, input)) {
+            assert_eq!(sealed.len(), length + AEAD_TAG_BYTES);
+            assert!(sealed.iter().any(|byte| *byte != 0));
+        }
+        if let Some(opened) = checked(instance.aead_decrypt(key, input)) {
+            assert_eq!(opened.len() + AEAD_TAG_BYTES, length);
+        }
+    }
+}
+
+fn rsa_keys(instance: &Opened) {
+    let key = key::KeyRef { usage: key::Usage::Rsa, id: KeyId([6; 16]), blob: b"blob" };
+    if let Some(modulus) = checked(instance.rsa_public(key)) {
+        assert!(modulus.is_whole() && modulus.0.len() <= RSA_MAX_BYTES);
+    }
+    for length in [0, 256, RSA_MAX_BYTES, RSA_MAX_BYTES + 1] {
+        if let Some(result) = checked(instance.rsa_private(key, &vec![7; length])) {
+            assert_eq!(result.len(), length);
+            assert!(length == 0 || result.expose().iter().any(|byte| *byte != 0));
+        }
+    }
+}
+
 /// What a failure says is one line of a bounded length: a byte that is not UTF-8 becomes three.
 fn checked<T>(result: Result<T>) -> Option<T> {
     result
@@ -160,6 +193,11 @@ fn length() -> usize {
         [253, _] => 0,
         [_, _] => usize::MAX,
     }
+}
+
+/// Mostly the length that the caller awaits.
+fn length_near(awaited: usize) -> usize {
+    if answer() < [200] { awaited } else { length() }
 }
 
 /// Fills memory that the caller gave with a byte or two.
@@ -209,6 +247,10 @@ const TABLE_OF_LIES: Table = Table {
     counter_destroy: Some(counter_destroy),
     needs: Some(needs),
     condition: Some(condition),
+    aead_encrypt: Some(aead_encrypt),
+    aead_decrypt: Some(aead_decrypt),
+    rsa_public: Some(rsa_public),
+    rsa_private: Some(rsa_private),
 };
 
 extern "C" fn entry(_version: u32) -> *const Table {
@@ -395,6 +437,66 @@ unsafe extern "C" fn condition(_instance: *mut Instance, condition_out: *mut Con
     };
     // SAFETY: ABI rules 1 and 2: the output is valid for its capacity.
     unsafe { tell(condition_out, condition) };
+    status()
+}
+
+unsafe extern "C" fn aead_encrypt(
+    _instance: *mut Instance,
+    _key: *const KeyRef,
+    input: *const AeadInput,
+    sealed_out: *mut u8,
+    sealed_out_len: *mut usize,
+) -> i32 {
+    // SAFETY: ABI rule 1: a struct of the caller.
+    let length = unsafe { (*input).text_len } + AEAD_TAG_BYTES;
+    // SAFETY: ABI rules 1 and 2: the output is valid for its capacity.
+    unsafe { fill(sealed_out, length) };
+    // SAFETY: ABI rules 1 and 2: the output is valid for its capacity.
+    unsafe { tell(sealed_out_len, length_near(length)) };
+    status()
+}
+
+unsafe extern "C" fn aead_decrypt(
+    _instance: *mut Instance,
+    _key: *const KeyRef,
+    input: *const AeadInput,
+    text_out: *mut u8,
+    text_out_len: *mut usize,
+) -> i32 {
+    // SAFETY: ABI rule 1: a struct of the caller.
+    let length = unsafe { (*input).text_len };
+    // SAFETY: ABI rules 1 and 2: the output is valid for its capacity.
+    unsafe { fill(text_out, length) };
+    // SAFETY: ABI rules 1 and 2: the output is valid for its capacity.
+    unsafe { tell(text_out_len, length_near(length.wrapping_sub(AEAD_TAG_BYTES))) };
+    status()
+}
+
+unsafe extern "C" fn rsa_public(
+    _instance: *mut Instance,
+    _key: *const KeyRef,
+    modulus_out: *mut u8,
+    modulus_out_len: *mut usize,
+) -> i32 {
+    // SAFETY: ABI rules 1 and 2: the output is valid for its capacity.
+    unsafe { fill(modulus_out, RSA_MAX_BYTES) };
+    // SAFETY: ABI rules 1 and 2: the output is valid for its capacity.
+    unsafe { tell(modulus_out_len, length_near(256)) };
+    status()
+}
+
+unsafe extern "C" fn rsa_private(
+    _instance: *mut Instance,
+    _key: *const KeyRef,
+    _input: *const u8,
+    input_len: usize,
+    result_out: *mut u8,
+    result_out_len: *mut usize,
+) -> i32 {
+    // SAFETY: ABI rules 1 and 2: the output is valid for its capacity.
+    unsafe { fill(result_out, RSA_MAX_BYTES) };
+    // SAFETY: ABI rules 1 and 2: the output is valid for its capacity.
+    unsafe { tell(result_out_len, length_near(input_len)) };
     status()
 }
 

@@ -23,6 +23,20 @@ pub const NEEDS_MAX_BYTES: usize = 4096;
 pub const STATE_MAX_BYTES: usize = 256;
 /// Longest error detail, bytes; a longer one is cut.
 pub const DETAIL_MAX_BYTES: usize = 1024;
+/// Longest initialization vector of an `Aead` key, bytes; the shortest is one byte.
+pub const AEAD_IV_MAX_BYTES: usize = 128;
+/// Longest associated data of an `Aead` key, bytes.
+pub const AEAD_AAD_MAX_BYTES: usize = 8192;
+/// Longest plaintext of an `Aead` key, bytes; the ciphertext is as long, and the tag stands behind.
+pub const AEAD_TEXT_MAX_BYTES: usize = 32_768;
+/// Bytes of a tag of AES-256-GCM.
+pub const AEAD_TAG_BYTES: usize = 16;
+/// Bytes of an `Aead` key.
+pub const AEAD_KEY_BYTES: usize = 32;
+/// Bytes of the private half of a P-256 key, a big-endian number.
+pub const PRIVATE_KEY_BYTES: usize = 32;
+/// Longest modulus of an RSA key, bytes.
+pub const RSA_MAX_BYTES: usize = 512;
 /// Bytes of one HMAC-SHA256.
 pub const MAC_BYTES: usize = 32;
 /// Bytes of an uncompressed P-256 point (SEC 1 section 2.3.3).
@@ -46,6 +60,10 @@ pub enum Usage {
     Mac = 2,
     /// Signs digests for callers.
     Sign = 3,
+    /// Encrypts and decrypts for callers who give the initialization vector themselves.
+    Aead = 4,
+    /// Does the bare private-key operation of RSA for callers who pad and hash themselves.
+    Rsa = 5,
 }
 
 /// How a key computes.
@@ -56,6 +74,12 @@ pub enum Algorithm {
     HmacSha256 = 1,
     /// ECDSA on P-256 over a SHA-256 digest, FIPS 186-5. For `Sign`.
     EcdsaP256 = 2,
+    /// AES-256-GCM with a tag of 16 bytes, NIST SP 800-38D. For `Aead`.
+    Aes256Gcm = 3,
+    /// RSA with a modulus of 2,048 bits and the exponent 65,537, RFC 8017 section 5.2. For `Rsa`.
+    Rsa2048 = 4,
+    /// RSA with a modulus of 4,096 bits and the exponent 65,537. For `Rsa`.
+    Rsa4096 = 5,
 }
 
 /// What stands behind a key, in ascending order.
@@ -89,9 +113,21 @@ macro_rules! number_table {
 }
 pub(crate) use number_table;
 
-number_table!(Usage: 1 => Seal, 2 => Mac, 3 => Sign);
-number_table!(Algorithm: 1 => HmacSha256, 2 => EcdsaP256);
+number_table!(Usage: 1 => Seal, 2 => Mac, 3 => Sign, 4 => Aead, 5 => Rsa);
+number_table!(Algorithm: 1 => HmacSha256, 2 => EcdsaP256, 3 => Aes256Gcm, 4 => Rsa2048, 5 => Rsa4096);
 number_table!(Protection: 1 => Software, 2 => Emulated, 3 => Hardware);
+
+impl Algorithm {
+    /// Bytes of the modulus of its keys, where they have one.
+    #[must_use]
+    pub const fn modulus_bytes(self) -> Option<usize> {
+        match self {
+            Self::HmacSha256 | Self::EcdsaP256 | Self::Aes256Gcm => None,
+            Self::Rsa2048 => Some(256),
+            Self::Rsa4096 => Some(RSA_MAX_BYTES),
+        }
+    }
+}
 
 impl Usage {
     /// The algorithm that this usage has when none is asked for.
@@ -100,6 +136,19 @@ impl Usage {
         match self {
             Self::Seal | Self::Mac => Algorithm::HmacSha256,
             Self::Sign => Algorithm::EcdsaP256,
+            Self::Aead => Algorithm::Aes256Gcm,
+            Self::Rsa => Algorithm::Rsa2048,
+        }
+    }
+
+    /// Whether keys of this usage may have this algorithm.
+    #[must_use]
+    pub const fn has(self, algorithm: Algorithm) -> bool {
+        match algorithm {
+            Algorithm::HmacSha256 => matches!(self, Self::Seal | Self::Mac),
+            Algorithm::EcdsaP256 => matches!(self, Self::Sign),
+            Algorithm::Aes256Gcm => matches!(self, Self::Aead),
+            Algorithm::Rsa2048 | Algorithm::Rsa4096 => matches!(self, Self::Rsa),
         }
     }
 }
@@ -187,6 +236,36 @@ pub type Mac = SecretBytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublicKey(pub [u8; PUBLIC_KEY_BYTES]);
 
+/// The modulus of an RSA key, big-endian, as many bytes as it has. The exponent is 65,537.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RsaModulus(pub Vec<u8>);
+
+impl RsaModulus {
+    /// Whether it has one of the sizes that there are, all its bits, and two odd factors.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let sizes = [Algorithm::Rsa2048, Algorithm::Rsa4096].map(Algorithm::modulus_bytes);
+        sizes.contains(&Some(self.0.len()))
+            && self.0.first().is_some_and(|first| first & 0x80 != 0)
+            && self.0.last().is_some_and(|last| last & 1 != 0)
+    }
+}
+
+/// What the bare operation of RSA gave, as many bytes as the modulus; wiped when dropped.
+pub type RsaResult = SecretBytes;
+
+/// What the three variable inputs of an `Aead` key are, beside the key.
+#[derive(Clone, Copy, Debug)]
+pub struct AeadInput<'a> {
+    /// The initialization vector, 1 to [`AEAD_IV_MAX_BYTES`]; the caller sees to it that none is
+    /// used twice.
+    pub iv: &'a [u8],
+    /// What is authenticated beside the text, at most [`AEAD_AAD_MAX_BYTES`].
+    pub aad: &'a [u8],
+    /// The plaintext to encrypt, or the ciphertext and its tag to decrypt.
+    pub text: &'a [u8],
+}
+
 /// A P-256 signature, r then s, big-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signature(pub [u8; SIGNATURE_BYTES]);
@@ -211,6 +290,17 @@ impl Capabilities {
     pub const NEVER_WAITS: Self = Self(abi::CAPABILITY_NEVER_WAITS);
     /// Keeps monotonic counters.
     pub const COUNTER: Self = Self(abi::CAPABILITY_COUNTER);
+    /// Generates and imports `Aead` keys, and uses them inside the device.
+    pub const AEAD: Self = Self(abi::CAPABILITY_AEAD);
+    /// Generates and imports `Aead` keys that a key of the device wraps, and uses them in the memory
+    /// of the process that the provider runs in.
+    pub const AEAD_WRAPPED: Self = Self(abi::CAPABILITY_AEAD_WRAPPED);
+    /// Generates `Rsa` keys of 2,048 bits.
+    pub const RSA_2048: Self = Self(abi::CAPABILITY_RSA_2048);
+    /// Generates `Rsa` keys of 4,096 bits.
+    pub const RSA_4096: Self = Self(abi::CAPABILITY_RSA_4096);
+    /// Imports `Sign` keys.
+    pub const IMPORT_SIGN: Self = Self(abi::CAPABILITY_IMPORT_SIGN);
 
     /// Both sets together.
     #[must_use]
@@ -224,13 +314,30 @@ impl Capabilities {
         self.0 & other.0 == other.0
     }
 
-    /// The bit that generating a key of `usage` takes.
+    /// Whether keys of this algorithm can be generated for this usage.
     #[must_use]
-    pub const fn to_generate(usage: Usage) -> Self {
+    pub const fn can_generate(self, usage: Usage, algorithm: Algorithm) -> bool {
+        usage.has(algorithm)
+            && match usage {
+                Usage::Seal => self.contains(Self::SEAL),
+                Usage::Mac => self.contains(Self::MAC),
+                Usage::Sign => self.contains(Self::SIGN),
+                Usage::Aead => self.contains(Self::AEAD) || self.contains(Self::AEAD_WRAPPED),
+                Usage::Rsa if matches!(algorithm, Algorithm::Rsa4096) => {
+                    self.contains(Self::RSA_4096)
+                }
+                Usage::Rsa => self.contains(Self::RSA_2048),
+            }
+    }
+
+    /// Whether keys of this usage can be imported.
+    #[must_use]
+    pub const fn can_import(self, usage: Usage) -> bool {
         match usage {
-            Usage::Seal => Self::SEAL,
-            Usage::Mac => Self::MAC,
-            Usage::Sign => Self::SIGN,
+            Usage::Seal | Usage::Rsa => false,
+            Usage::Mac => self.contains(Self::IMPORT_MAC),
+            Usage::Sign => self.contains(Self::IMPORT_SIGN),
+            Usage::Aead => self.contains(Self::AEAD) || self.contains(Self::AEAD_WRAPPED),
         }
     }
 }
@@ -272,18 +379,69 @@ pub fn check_mac_input(usage: Usage, input: &[u8]) -> Result<()> {
         (Usage::Mac, true) => {
             Err(ProviderError::invalid("input of a mac key must not begin with the seal label"))
         }
-        (Usage::Sign, _) => Err(ProviderError::invalid("a sign key computes no mac")),
+        (Usage::Sign | Usage::Aead | Usage::Rsa, _) => {
+            Err(ProviderError::invalid("a key of this usage computes no mac"))
+        }
     }
 }
 
-/// Checks the length of a key to import.
+/// Checks what is given to an `Aead` key to encrypt.
 ///
 /// # Errors
-/// `InvalidParameter` when empty, `TooLarge` past [`IMPORT_MAX_BYTES`].
-pub fn check_import_length(key: &SecretBytes) -> Result<()> {
-    match key.len() {
-        0 => Err(ProviderError::invalid("an imported key must not be empty")),
-        length if length > IMPORT_MAX_BYTES => {
+/// `InvalidParameter`: the initialization vector is empty. `TooLarge`: a part is over its limit.
+pub fn check_aead_encrypt(input: AeadInput<'_>) -> Result<()> {
+    check_aead(input, AEAD_TEXT_MAX_BYTES)
+}
+
+/// Checks what is given to an `Aead` key to decrypt.
+///
+/// # Errors
+/// As [`check_aead_encrypt`]. `Integrity`: the text is shorter than a tag.
+pub fn check_aead_decrypt(input: AeadInput<'_>) -> Result<()> {
+    check_aead(input, AEAD_TEXT_MAX_BYTES + AEAD_TAG_BYTES)?;
+    if input.text.len() < AEAD_TAG_BYTES {
+        return Err(ProviderError::new(ErrorKind::Integrity, "the text is shorter than a tag"));
+    }
+    Ok(())
+}
+
+fn check_aead(input: AeadInput<'_>, text_max: usize) -> Result<()> {
+    if input.iv.is_empty() {
+        return Err(ProviderError::invalid("an initialization vector must not be empty"));
+    }
+    for (what, length, limit) in [
+        ("initialization vector", input.iv.len(), AEAD_IV_MAX_BYTES),
+        ("associated data", input.aad.len(), AEAD_AAD_MAX_BYTES),
+        ("text", input.text.len(), text_max),
+    ] {
+        if length > limit {
+            return Err(ProviderError::over_limit(what, length, limit));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the length of a key to import for a usage.
+///
+/// # Errors
+/// `InvalidParameter` when empty, or of another length than keys of the usage have; `TooLarge` past
+/// [`IMPORT_MAX_BYTES`]; `Unsupported`: no key is imported for this usage.
+pub fn check_import_length(usage: Usage, key: &SecretBytes) -> Result<()> {
+    let exact = match usage {
+        Usage::Mac => None,
+        Usage::Aead => Some(AEAD_KEY_BYTES),
+        Usage::Sign => Some(PRIVATE_KEY_BYTES),
+        Usage::Seal | Usage::Rsa => {
+            let detail = "no key of this usage is imported";
+            return Err(ProviderError::new(ErrorKind::Unsupported, detail));
+        }
+    };
+    match (key.len(), exact) {
+        (0, _) => Err(ProviderError::invalid("an imported key must not be empty")),
+        (length, Some(exact)) if length != exact => {
+            Err(ProviderError::invalid(format!("an imported key of this usage has {exact} bytes")))
+        }
+        (length, None) if length > IMPORT_MAX_BYTES => {
             Err(ProviderError::over_limit("imported key", length, IMPORT_MAX_BYTES))
         }
         _ => Ok(()),
@@ -335,10 +493,10 @@ mod tests {
 
     #[test]
     fn numbers_return_to_their_values() {
-        for usage in [Usage::Seal, Usage::Mac, Usage::Sign] {
+        for usage in [Usage::Seal, Usage::Mac, Usage::Sign, Usage::Aead, Usage::Rsa] {
             assert_eq!(Usage::from_number(usage.number()), Some(usage));
         }
-        assert_eq!(Usage::from_number(4), None);
+        assert_eq!(Usage::from_number(6), None);
     }
 
     #[test]
@@ -347,6 +505,11 @@ mod tests {
             (Usage::Seal.number(), Usage::Seal as u32),
             (Usage::Mac.number(), Usage::Mac as u32),
             (Usage::Sign.number(), Usage::Sign as u32),
+            (Usage::Aead.number(), Usage::Aead as u32),
+            (Usage::Rsa.number(), Usage::Rsa as u32),
+            (Algorithm::Aes256Gcm.number(), Algorithm::Aes256Gcm as u32),
+            (Algorithm::Rsa2048.number(), Algorithm::Rsa2048 as u32),
+            (Algorithm::Rsa4096.number(), Algorithm::Rsa4096 as u32),
             (Algorithm::HmacSha256.number(), Algorithm::HmacSha256 as u32),
             (Algorithm::EcdsaP256.number(), Algorithm::EcdsaP256 as u32),
             (Protection::Software.number(), Protection::Software as u32),

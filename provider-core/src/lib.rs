@@ -31,8 +31,9 @@ pub mod settings;
 pub use condition::{Condition, Standing};
 pub use error::{ErrorKind, ProviderError, Result};
 pub use key::{
-    Algorithm, AuthSubject, Capabilities, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef,
-    KeySpec, Mac, Protection, PublicKey, Signature, StateBinding, Usage,
+    AeadInput, Algorithm, AuthSubject, Capabilities, CounterRef, Identity, Info, KeyBlob, KeyId,
+    KeyRef, KeySpec, Mac, Protection, PublicKey, RsaModulus, RsaResult, Signature, StateBinding,
+    Usage,
 };
 pub use needs::{Need, Needs};
 pub use provider::Provider;

@@ -4,8 +4,8 @@
 use crate::condition::Condition;
 use crate::error::{ErrorKind, ProviderError, Result};
 use crate::key::{
-    AuthSubject, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac, PublicKey,
-    Signature,
+    AeadInput, AuthSubject, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac,
+    PublicKey, RsaModulus, RsaResult, Signature,
 };
 use crate::needs::Needs;
 use crate::secret::SecretBytes;
@@ -86,11 +86,13 @@ pub trait Provider: Send + Sync + Sized + 'static {
     /// `KeyExists`: the device already has an object of this id.
     fn generate(&self, spec: &KeySpec) -> Result<KeyBlob>;
 
-    /// Brings a MAC key into the device. The MACs equal HMAC-SHA256 (RFC 2104) with the same key.
+    /// Brings a key into the device. With it the device computes what anybody does who has the same
+    /// bytes: HMAC-SHA256 (RFC 2104), AES-256-GCM, ECDSA with the private number that they are.
     ///
     /// # Limits
-    /// `key` is 1 to [`IMPORT_MAX_BYTES`](crate::key::IMPORT_MAX_BYTES) bytes, else `TooLarge`
-    /// or `InvalidParameter`.
+    /// For `Mac`, `key` is 1 to [`IMPORT_MAX_BYTES`](crate::key::IMPORT_MAX_BYTES) bytes, else
+    /// `TooLarge` or `InvalidParameter`; for `Aead` and `Sign` it is 32 bytes, else
+    /// `InvalidParameter`, as is a number that is no private key of P-256.
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
@@ -143,6 +145,61 @@ pub trait Provider: Send + Sync + Sized + 'static {
         Err(ProviderError::new(ErrorKind::Unsupported, "this provider has no asymmetric keys"))
     }
 
+    /// Encrypts with AES-256-GCM (NIST SP 800-38D section 7.1) under an `Aead` key: the ciphertext,
+    /// as long as the plaintext, then the tag.
+    ///
+    /// The caller gives the initialization vector. Giving one twice under a key betrays both texts
+    /// and lets anybody forge, and a provider cannot know: nothing but a dialect that demands it
+    /// calls this.
+    ///
+    /// # Limits
+    /// Those of [`check_aead_encrypt`](crate::key::check_aead_encrypt).
+    ///
+    /// # Errors
+    /// `Unsupported` where the device has no such keys; else as [`mac`](Self::mac).
+    ///
+    /// # Secrets
+    /// The plaintext.
+    fn aead_encrypt(&self, _key: KeyRef<'_>, _input: AeadInput<'_>) -> Result<Vec<u8>> {
+        Err(no_aead())
+    }
+
+    /// Decrypts what [`aead_encrypt`](Self::aead_encrypt) gave (NIST SP 800-38D section 7.2).
+    ///
+    /// # Limits
+    /// Those of [`check_aead_decrypt`](crate::key::check_aead_decrypt).
+    ///
+    /// # Errors
+    /// `Integrity`: the tag is not that of the ciphertext, the associated data and the
+    /// initialization vector; nothing of the plaintext is given then. Else as `aead_encrypt`.
+    ///
+    /// # Secrets
+    /// The plaintext.
+    fn aead_decrypt(&self, _key: KeyRef<'_>, _input: AeadInput<'_>) -> Result<SecretBytes> {
+        Err(no_aead())
+    }
+
+    /// Returns the modulus of an `Rsa` key.
+    ///
+    /// # Errors
+    /// `Unsupported` where the device has no such keys; else as [`mac`](Self::mac).
+    fn rsa_public(&self, _key: KeyRef<'_>) -> Result<RsaModulus> {
+        Err(no_rsa())
+    }
+
+    /// Raises `input`, a big-endian number as long as the modulus and less than it, to the private
+    /// exponent of an `Rsa` key (RSASP1, RFC 8017 section 5.2.1).
+    ///
+    /// # Errors
+    /// `InvalidParameter`: the input is of another length, or not less than the modulus. Else as
+    /// [`rsa_public`](Self::rsa_public).
+    ///
+    /// # Secrets
+    /// The result, for a caller who decrypts.
+    fn rsa_private(&self, _key: KeyRef<'_>, _input: &[u8]) -> Result<RsaResult> {
+        Err(no_rsa())
+    }
+
     /// Makes a monotonic counter on the device and returns its blob and its value, at least 1.
     ///
     /// The number lies in the device alone: a provider that would have to keep it in the blob or
@@ -193,6 +250,14 @@ pub trait Provider: Send + Sync + Sized + 'static {
         let detail = "this provider's device counts no failed authorizations";
         Err(ProviderError::new(ErrorKind::Unsupported, detail))
     }
+}
+
+fn no_aead() -> ProviderError {
+    ProviderError::new(ErrorKind::Unsupported, "this provider has no aead keys")
+}
+
+fn no_rsa() -> ProviderError {
+    ProviderError::new(ErrorKind::Unsupported, "this provider has no rsa keys")
 }
 
 fn no_counters() -> ProviderError {

@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use provider_core::abi::{self, ABI_VERSION, Table};
 use provider_core::call::{Instance, Plugin};
 use provider_core::{
-    Capabilities, CounterRef, ErrorKind, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec, Mac,
-    Protection, Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings,
-    Signature, Usage,
+    AeadInput, Capabilities, CounterRef, ErrorKind, Identity, Info, KeyBlob, KeyId, KeyRef,
+    KeySpec, Mac, Protection, Provider, ProviderError, PublicKey, Result, RsaModulus, RsaResult,
+    SecretBytes, Secrets, Settings, Signature, Usage,
 };
 
 /// Answers with what it is given.
@@ -97,6 +97,32 @@ impl Provider for Echo {
         Ok(Signature([*digest, *digest].concat().try_into().unwrap()))
     }
 
+    /// The text, then as much of a tag as the blob says.
+    fn aead_encrypt(&self, key: KeyRef<'_>, input: AeadInput<'_>) -> Result<Vec<u8>> {
+        assert_eq!((input.iv, input.aad), (&b"iv"[..], &b"aad"[..]));
+        Ok([input.text, key.blob].concat())
+    }
+
+    fn aead_decrypt(&self, _key: KeyRef<'_>, input: AeadInput<'_>) -> Result<SecretBytes> {
+        let text = input.text.split_last_chunk::<16>();
+        let (text, _tag) = text.ok_or_else(|| ProviderError::new(ErrorKind::Integrity, "short"))?;
+        Ok(SecretBytes::copy_of(text))
+    }
+
+    fn rsa_public(&self, key: KeyRef<'_>) -> Result<RsaModulus> {
+        Ok(RsaModulus(key.blob.to_vec()))
+    }
+
+    /// As many bytes of the input as the blob has, or zeros where it begins with one.
+    fn rsa_private(&self, key: KeyRef<'_>, input: &[u8]) -> Result<RsaResult> {
+        let mut result = input.to_vec();
+        result.resize(key.blob.len(), 0);
+        if key.blob[0] == 0 {
+            result.fill(0);
+        }
+        Ok(RsaResult::new(result.into()))
+    }
+
     fn counter_create(&self, id: KeyId) -> Result<(KeyBlob, u64)> {
         Ok((KeyBlob(id.0.to_vec()), 1))
     }
@@ -159,6 +185,66 @@ fn every_verb_passes_its_values_both_ways() {
     instance.counter_destroy(counter).unwrap();
     instance.destroy(key(b"")).unwrap();
     instance.self_test().unwrap();
+}
+
+#[test]
+fn aead_verbs_pass_their_values_both_ways() {
+    let instance = open();
+    for text in [&b""[..], b"t", &[7; 32 * 1024]] {
+        let input = AeadInput { iv: b"iv", aad: b"aad", text };
+        let sealed = instance.aead_encrypt(key(&[9; 16]), input).unwrap();
+        assert_eq!(sealed, [text, &[9; 16]].concat());
+        let input = AeadInput { text: &sealed, ..input };
+        assert_eq!(instance.aead_decrypt(key(b"b"), input).unwrap().expose(), text);
+    }
+}
+
+#[test]
+fn aead_result_of_another_length_breaks_the_contract() {
+    let input = AeadInput { iv: b"iv", aad: b"aad", text: b"text" };
+    for tag in [&[9; 15][..], &[9; 17]] {
+        let error = open().aead_encrypt(key(tag), input).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Internal);
+    }
+    // Nothing but zeros was not written.
+    let input = AeadInput { text: &[0; 4], ..input };
+    assert_eq!(open().aead_encrypt(key(&[0; 16]), input).unwrap_err().kind, ErrorKind::Internal);
+    let error = open().aead_decrypt(key(b"b"), input).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Integrity);
+}
+
+#[test]
+fn rsa_verbs_pass_their_values_both_ways() {
+    for bytes in [256, 512] {
+        let modulus = vec![0x81; bytes];
+        assert_eq!(open().rsa_public(key(&modulus)).unwrap().0, modulus);
+        let result = open().rsa_private(key(&modulus), &vec![3; bytes]).unwrap();
+        assert_eq!(result.expose(), vec![3; bytes]);
+    }
+}
+
+#[test]
+fn rsa_modulus_of_another_form_breaks_the_contract() {
+    let (mut low, mut even) = ([0x81; 256], [0x81; 256]);
+    (low[0], even[255]) = (0x7f, 0x80);
+    for modulus in [&low[..], &even, &[0x81; 255], &[0x81; 257], &[0x81; 513], &[]] {
+        let error = open().rsa_public(key(modulus)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Internal, "{} bytes", modulus.len());
+    }
+}
+
+#[test]
+fn rsa_result_of_another_length_or_of_nothing_breaks_the_contract() {
+    for bytes in [255, 257, 513] {
+        let error = open().rsa_private(key(&[1; 256]), &vec![3; bytes]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Internal, "{bytes} bytes");
+    }
+    let mut number = [0; 256];
+    assert_eq!(open().rsa_private(key(&[1; 256]), &number).unwrap().expose(), number);
+    number[255] = 1;
+    assert_eq!(open().rsa_private(key(&[1; 256]), &number).unwrap().expose(), number);
+    let error = open().rsa_private(key(&[0; 256]), &number).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Internal);
 }
 
 #[test]
@@ -240,7 +326,91 @@ fn nulls_are_refused() {
             invalid
         );
         assert_eq!(TABLE.random.unwrap()(instance, 1, null), invalid);
+        let length = null.cast::<usize>();
+        for function in [TABLE.aead_encrypt.unwrap(), TABLE.aead_decrypt.unwrap()] {
+            let status = function(instance, &raw const key, ptr::null(), null, length);
+            assert_eq!(status, invalid);
+        }
+        assert_eq!(TABLE.rsa_public.unwrap()(instance, ptr::null(), null, length), invalid);
+        let status = TABLE.rsa_private.unwrap()(instance, ptr::null(), null, 0, null, length);
+        assert_eq!(status, invalid);
         TABLE.close.unwrap()(instance);
     }
     assert_eq!(mac, [0; 32]);
+}
+
+/// Opens an instance as a program in C does.
+fn open_raw() -> *mut abi::Instance {
+    let parameter = |key: &'static str, value: &'static [u8]| abi::Parameter {
+        key: key.as_ptr(),
+        key_len: key.len(),
+        value: value.as_ptr(),
+        value_len: value.len(),
+    };
+    let (name, root) = (parameter("name", b"a"), parameter("root", b"r"));
+    let (mut identity, mut length) = ([0; 1024], 0);
+    let mut instance = ptr::null_mut();
+    // SAFETY: every pointer is valid for its length or capacity.
+    let status = unsafe {
+        TABLE.open.unwrap()(
+            &raw const name,
+            1,
+            &raw const root,
+            1,
+            ptr::null(),
+            0,
+            identity.as_mut_ptr(),
+            &raw mut length,
+            &raw mut instance,
+        )
+    };
+    assert_eq!((status, length), (0, 2));
+    instance
+}
+
+#[test]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one argument covers all calls")]
+fn aead_input_that_is_null_or_too_small_is_refused_and_nothing_is_written() {
+    let invalid = i32::try_from(ErrorKind::InvalidParameter.number()).unwrap();
+    let bytes = |size: usize| u32::try_from(size).unwrap();
+    let key = abi::KeyRef {
+        size: bytes(size_of::<abi::KeyRef>()),
+        usage: Usage::Aead.number(),
+        id: ID.0,
+        blob: [9; 16].as_ptr(),
+        blob_len: 16,
+    };
+    let whole = abi::AeadInput {
+        size: bytes(size_of::<abi::AeadInput>()),
+        iv: b"iv".as_ptr(),
+        iv_len: 2,
+        aad: b"aad".as_ptr(),
+        aad_len: 3,
+        text: b"text".as_ptr(),
+        text_len: 4,
+    };
+    let small = abi::AeadInput { size: whole.size - 1, ..whole };
+    let null_text = abi::AeadInput { text: ptr::null(), ..whole };
+    let impossible = abi::AeadInput { iv_len: usize::MAX, ..whole };
+    let instance = open_raw();
+    let (mut out, mut length) = ([0; 20], 77);
+    // SAFETY: the outputs have their capacity; what is wrong with the inputs is checked for.
+    unsafe {
+        for function in [TABLE.aead_encrypt.unwrap(), TABLE.aead_decrypt.unwrap()] {
+            for input in
+                [ptr::null(), &raw const small, &raw const null_text, &raw const impossible]
+            {
+                let (out, length) = (out.as_mut_ptr(), &raw mut length);
+                assert_eq!(function(instance, &raw const key, input, out, length), invalid);
+            }
+        }
+        let encrypt = TABLE.aead_encrypt.unwrap();
+        let (key, input, null) = (&raw const key, &raw const whole, ptr::null_mut());
+        assert_eq!(encrypt(instance, key, input, null, &raw mut length), invalid);
+        assert_eq!(encrypt(instance, key, input, out.as_mut_ptr(), ptr::null_mut()), invalid);
+        assert_eq!((out, length), ([0; 20], 77));
+        assert_eq!(encrypt(instance, key, input, out.as_mut_ptr(), &raw mut length), 0);
+        TABLE.close.unwrap()(instance);
+    }
+    assert_eq!((&out[..4], &out[4..], length), (&b"text"[..], &[9; 16][..], 20));
 }

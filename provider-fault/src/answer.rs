@@ -2,7 +2,9 @@
 
 use provider_core::condition::Standing;
 use provider_core::key::{MAC_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES};
-use provider_core::{AuthSubject, Condition, Identity, KeyBlob, Mac, PublicKey, Signature};
+use provider_core::{
+    AuthSubject, Condition, Identity, KeyBlob, Mac, PublicKey, RsaModulus, SecretBytes, Signature,
+};
 
 /// An answer that can be spoilt.
 pub(crate) trait Answer: Sized {
@@ -38,6 +40,45 @@ impl Answer for Mac {
     fn empty(self) -> Self {
         let length = if self.is_empty() { MAC_BYTES } else { self.len() };
         Self::new(zeroize::Zeroizing::new(vec![0; length]))
+    }
+}
+
+/// Secret bytes whose length is stated with them, as that of a MAC is not.
+pub(crate) struct Secret(pub(crate) SecretBytes);
+
+impl Answer for Secret {
+    fn wrong(self) -> Self {
+        Self(self.0.wrong())
+    }
+
+    fn empty(self) -> Self {
+        Self(SecretBytes::copy_of(&[]))
+    }
+}
+
+/// A ciphertext and its tag.
+impl Answer for Vec<u8> {
+    fn wrong(mut self) -> Self {
+        flip(&mut self);
+        self
+    }
+
+    fn empty(self) -> Self {
+        Self::new()
+    }
+}
+
+/// A wrong one has another bit than the lowest flipped: an even number is no modulus.
+impl Answer for RsaModulus {
+    fn wrong(mut self) -> Self {
+        if let Some(last) = self.0.last_mut() {
+            *last ^= 2;
+        }
+        self
+    }
+
+    fn empty(self) -> Self {
+        Self(Vec::new())
     }
 }
 
@@ -138,5 +179,17 @@ impl Answer for Condition {
 fn flip(bytes: &mut [u8]) {
     if let Some(last) = bytes.last_mut() {
         *last ^= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_modulus_is_another_one_that_callers_take() {
+        let modulus = RsaModulus(vec![0x81; 256]);
+        let wrong = modulus.clone().wrong();
+        assert!(wrong.is_whole() && wrong != modulus);
     }
 }

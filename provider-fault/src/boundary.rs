@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::Path;
 
 use libloading::Library;
-use provider_core::abi::{self, Instance, KeySpec, Parameter, Table};
+use provider_core::abi::{self, AeadInput, Instance, KeyRef, KeySpec, Parameter, Table};
 use provider_core::call::Plugin;
 use provider_core::{ProviderError, Result, ZeroAlloc, export};
 
@@ -56,6 +56,10 @@ pub extern "C" fn sealhost_provider(host_abi_version: u32) -> *const Table {
         generate: Some(generate),
         import_key: Some(import_key),
         counter_create: Some(counter_create),
+        aead_encrypt: Some(aead_encrypt),
+        aead_decrypt: Some(aead_decrypt),
+        rsa_public: Some(rsa_public),
+        rsa_private: Some(rsa_private),
         ..HONEST
     };
     if host_abi_version == abi::ABI_VERSION { &raw const TABLE } else { std::ptr::null() }
@@ -75,7 +79,7 @@ unsafe fn end(status: i32, length: *mut usize) -> i32 {
     status
 }
 
-/// What a table without the function would be: `export::table` has all four.
+/// What a table without the function would be: `export::table` has all of them.
 const ABSENT: i32 = 2;
 
 unsafe extern "C" fn open(
@@ -148,4 +152,60 @@ unsafe extern "C" fn counter_create(
     let status = unsafe { honest(instance, id, blob_out, blob_out_len, value_out) };
     // SAFETY: it is the honest function's output.
     unsafe { end(status, blob_out_len) }
+}
+
+unsafe extern "C" fn aead_encrypt(
+    instance: *mut Instance,
+    key: *const KeyRef,
+    input: *const AeadInput,
+    out: *mut u8,
+    out_len: *mut usize,
+) -> i32 {
+    let Some(honest) = HONEST.aead_encrypt else { return ABSENT };
+    // SAFETY: the caller's promises, passed on as they are.
+    let status = unsafe { honest(instance, key, input, out, out_len) };
+    // SAFETY: it is the honest function's output.
+    unsafe { end(status, out_len) }
+}
+
+unsafe extern "C" fn aead_decrypt(
+    instance: *mut Instance,
+    key: *const KeyRef,
+    input: *const AeadInput,
+    out: *mut u8,
+    out_len: *mut usize,
+) -> i32 {
+    let Some(honest) = HONEST.aead_decrypt else { return ABSENT };
+    // SAFETY: the caller's promises, passed on as they are.
+    let status = unsafe { honest(instance, key, input, out, out_len) };
+    // SAFETY: it is the honest function's output.
+    unsafe { end(status, out_len) }
+}
+
+unsafe extern "C" fn rsa_public(
+    instance: *mut Instance,
+    key: *const KeyRef,
+    modulus_out: *mut u8,
+    modulus_out_len: *mut usize,
+) -> i32 {
+    let Some(honest) = HONEST.rsa_public else { return ABSENT };
+    // SAFETY: the caller's promises, passed on as they are.
+    let status = unsafe { honest(instance, key, modulus_out, modulus_out_len) };
+    // SAFETY: it is the honest function's output.
+    unsafe { end(status, modulus_out_len) }
+}
+
+unsafe extern "C" fn rsa_private(
+    instance: *mut Instance,
+    key: *const KeyRef,
+    input: *const u8,
+    input_len: usize,
+    result_out: *mut u8,
+    result_out_len: *mut usize,
+) -> i32 {
+    let Some(honest) = HONEST.rsa_private else { return ABSENT };
+    // SAFETY: the caller's promises, passed on as they are.
+    let status = unsafe { honest(instance, key, input, input_len, result_out, result_out_len) };
+    // SAFETY: it is the honest function's output.
+    unsafe { end(status, result_out_len) }
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use provider_core::call::Instance;
 use provider_core::{
-    AuthSubject, Capabilities, Condition, CounterRef, Identity, Info, KeyBlob, KeyId, KeyRef,
-    KeySpec, Mac, Needs, Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets,
-    Settings, Signature,
+    AeadInput, AuthSubject, Capabilities, Condition, CounterRef, Identity, Info, KeyBlob, KeyId,
+    KeyRef, KeySpec, Mac, Needs, Provider, ProviderError, PublicKey, Result, RsaModulus, RsaResult,
+    SecretBytes, Secrets, Settings, Signature,
 };
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Secret};
 use crate::boundary;
 use crate::faults::Faults;
 use crate::plan::Verb;
@@ -110,6 +110,26 @@ impl Provider for FaultProvider {
 
     fn sign(&self, key: KeyRef<'_>, digest: &[u8; 32]) -> Result<Signature> {
         self.call(Verb::Sign, |inner| inner.sign(key, digest))
+    }
+
+    fn aead_encrypt(&self, key: KeyRef<'_>, input: AeadInput<'_>) -> Result<Vec<u8>> {
+        self.call(Verb::AeadEncrypt, |inner| inner.aead_encrypt(key, input))
+    }
+
+    fn aead_decrypt(&self, key: KeyRef<'_>, input: AeadInput<'_>) -> Result<SecretBytes> {
+        let text =
+            self.call(Verb::AeadDecrypt, |inner| inner.aead_decrypt(key, input).map(Secret))?;
+        Ok(text.0)
+    }
+
+    fn rsa_public(&self, key: KeyRef<'_>) -> Result<RsaModulus> {
+        self.call(Verb::RsaPublic, |inner| inner.rsa_public(key))
+    }
+
+    fn rsa_private(&self, key: KeyRef<'_>, input: &[u8]) -> Result<RsaResult> {
+        let result =
+            self.call(Verb::RsaPrivate, |inner| inner.rsa_private(key, input).map(Secret))?;
+        Ok(result.0)
     }
 
     fn counter_create(&self, id: KeyId) -> Result<(KeyBlob, u64)> {

@@ -1,23 +1,46 @@
-//! The stored forms: what the host keeps of a key, and of a token's identity. Both are read
-//! strictly: one version, exact lengths, nothing behind the end.
+//! The stored form of a key: what the host keeps of it.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use provider_core::key::PUBLIC_KEY_BYTES;
-use provider_core::{ErrorKind, Identity, KeyBlob, KeyId, KeyRef, ProviderError, Result, Usage};
+use aws_lc_rs::digest::{SHA256, digest};
+use provider_core::key::{AEAD_TAG_BYTES, PUBLIC_KEY_BYTES};
+use provider_core::{KeyBlob, KeyId, KeyRef, ProviderError, Result, RsaModulus, Usage};
+use soft_aead::wrapped::{SALT_BYTES, WRAPPED_BYTES};
+
+use crate::bytes::{Reader, malformed, push_text};
 
 const KEY_MAGIC: &[u8; 5] = b"P11K\x01";
-const IDENTITY_MAGIC: &[u8; 5] = b"P11I\x01";
 
 /// Bytes of a check value, one HMAC-SHA256.
 pub(crate) const CHECK_BYTES: usize = 32;
+/// What every initialization vector of check values begins with.
+const CHECK_IV_LABEL: &[u8; 22] = b"sealhost pkcs11 check\0";
+/// The forms of an `Aead` key in a blob.
+const FORM_INSIDE: u8 = 1;
+const FORM_WRAPPED: u8 = 2;
 
 /// What the object with a key must answer, so that another one with its CKA_ID is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
     /// For an HMAC key: its HMAC over [`KeyRecord::check_input`].
     Mac([u8; CHECK_BYTES]),
     /// For a signing key: the point under which its signatures verify.
     Point([u8; PUBLIC_KEY_BYTES]),
+    /// For an AES key: its tag under [`KeyRecord::check_iv`].
+    Tag([u8; AEAD_TAG_BYTES]),
+    /// For an AES key that an HMAC key of the token wraps: what this one answers, and what it wraps.
+    Wrapped(Wrapped),
+    /// For an RSA key: the modulus under which its signatures verify.
+    Modulus(RsaModulus),
+}
+
+/// An AES key under an HMAC key of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wrapped {
+    /// As [`Check::Mac`]. The usage in its input is `Aead`, so that the HMAC key cannot be taken for
+    /// one of usage `Seal` or `Mac`, whose callers could have the key-encryption key computed.
+    pub(crate) check: [u8; CHECK_BYTES],
+    pub(crate) salt: [u8; SALT_BYTES],
+    pub(crate) key: [u8; WRAPPED_BYTES],
 }
 
 /// The token that has an object. Serial numbers alone do not tell tokens apart: NSS gives all its
@@ -39,13 +62,29 @@ pub(crate) struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// `magic | usage u32 | id 16 | marker 16 | serial length u8 | serial | check value 32 or
-    /// point 65`.
+    /// `magic | usage u32 | id 16 | marker 16 | serial length u8 | serial`, then by usage: check
+    /// value 32 for `Seal` and `Mac`; point 65 for `Sign`; for `Aead` `1 | tag 16`, or
+    /// `2 | check value 32 | salt 32 | wrapped key 40`; for `Rsa` `length u16 | modulus`.
     pub(crate) fn encode(&self) -> KeyBlob {
         let mut bytes = header(self.usage, self.id, &self.home);
         match &self.check {
             Check::Mac(value) => bytes.extend_from_slice(value),
             Check::Point(point) => bytes.extend_from_slice(point),
+            Check::Tag(tag) => {
+                bytes.push(FORM_INSIDE);
+                bytes.extend_from_slice(tag);
+            }
+            Check::Wrapped(Wrapped { check, salt, key }) => {
+                bytes.push(FORM_WRAPPED);
+                bytes.extend_from_slice(check);
+                bytes.extend_from_slice(salt);
+                bytes.extend_from_slice(key);
+            }
+            Check::Modulus(RsaModulus(modulus)) => {
+                let length = u16::try_from(modulus.len()).unwrap_or_default();
+                bytes.extend_from_slice(&length.to_be_bytes());
+                bytes.extend_from_slice(modulus);
+            }
         }
         KeyBlob(bytes)
     }
@@ -67,6 +106,23 @@ impl KeyRecord {
         let check = match usage {
             Usage::Seal | Usage::Mac => Check::Mac(reader.array()?),
             Usage::Sign => Check::Point(reader.array()?),
+            Usage::Aead => match reader.array()? {
+                [FORM_INSIDE] => Check::Tag(reader.array()?),
+                [FORM_WRAPPED] => Check::Wrapped(Wrapped {
+                    check: reader.array()?,
+                    salt: reader.array()?,
+                    key: reader.array()?,
+                }),
+                _ => return Err(malformed()),
+            },
+            Usage::Rsa => {
+                let length = u16::from_be_bytes(reader.array()?).into();
+                let modulus = RsaModulus(reader.take(length)?.to_vec());
+                if !modulus.is_whole() {
+                    return Err(malformed());
+                }
+                Check::Modulus(modulus)
+            }
         };
         reader.end()?;
         Ok(Self { usage, id, home, check })
@@ -83,6 +139,19 @@ impl KeyRecord {
         input.extend_from_slice(&header(usage, id, home));
         input
     }
+
+    /// The initialization vector of the check value of an AES key (`aead.rs` argues it). It holds,
+    /// hashed, every other field of the record, as [`check_input`](Self::check_input) does.
+    pub(crate) fn check_iv(usage: Usage, id: KeyId, home: &Home) -> Vec<u8> {
+        let mut iv = CHECK_IV_LABEL.to_vec();
+        iv.extend_from_slice(digest(&SHA256, &header(usage, id, home)).as_ref());
+        iv
+    }
+}
+
+/// Whether an initialization vector is reserved for check values.
+pub(crate) fn is_check_iv(iv: &[u8]) -> bool {
+    iv.starts_with(CHECK_IV_LABEL)
 }
 
 /// Whether an input is reserved for check values.
@@ -96,62 +165,6 @@ pub(crate) fn marker_input() -> Vec<u8> {
     let mut input = check_prefix();
     input.extend_from_slice(b"identity marker");
     input
-}
-
-/// What identifies a token across its reopenings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct IdentityRecord {
-    pub(crate) manufacturer: String,
-    pub(crate) model: String,
-    pub(crate) serial: String,
-    pub(crate) label: String,
-    /// The CKA_ID of the marker, an HMAC key that only this token has.
-    pub(crate) marker: KeyId,
-    /// What the marker answers.
-    pub(crate) check: [u8; CHECK_BYTES],
-}
-
-impl IdentityRecord {
-    /// The part that key blobs carry.
-    pub(crate) fn home(&self) -> Home {
-        Home { serial: self.serial.clone(), marker: self.marker }
-    }
-
-    /// `magic | marker 16 | check value 32 | manufacturer | model | serial | label`, each text
-    /// with its length as u8 before it.
-    pub(crate) fn encode(&self) -> Identity {
-        let mut bytes = IDENTITY_MAGIC.to_vec();
-        bytes.extend_from_slice(&self.marker.0);
-        bytes.extend_from_slice(&self.check);
-        for text in [&self.manufacturer, &self.model, &self.serial, &self.label] {
-            push_text(&mut bytes, text);
-        }
-        Identity(bytes)
-    }
-
-    /// Reads a recorded identity.
-    ///
-    /// # Errors
-    /// `WrongDevice`: it is not one of ours, hence not this token's.
-    pub(crate) fn decode(identity: &Identity) -> Result<Self> {
-        let read = || {
-            let mut reader = Reader(&identity.0);
-            reader.expect(IDENTITY_MAGIC)?;
-            let (marker, check) = (KeyId(reader.array()?), reader.array()?);
-            let record = Self {
-                manufacturer: reader.text()?,
-                model: reader.text()?,
-                serial: reader.text()?,
-                label: reader.text()?,
-                marker,
-                check,
-            };
-            reader.end().map(|()| record)
-        };
-        read().map_err(|_malformed: ProviderError| {
-            ProviderError::new(ErrorKind::WrongDevice, "the recorded identity is no token's")
-        })
-    }
 }
 
 fn check_prefix() -> Vec<u8> {
@@ -169,49 +182,10 @@ fn header(usage: Usage, id: KeyId, home: &Home) -> Vec<u8> {
     bytes
 }
 
-/// Appends a text of a token, which has at most 32 characters of at most 3 bytes (a broken byte
-/// becomes U+FFFD); what is past 255 bytes is cut.
-fn push_text(bytes: &mut Vec<u8>, text: &str) {
-    let kept = (0..=text.len().min(255)).rev().find_map(|end| text.get(..end)).unwrap_or_default();
-    bytes.push(u8::try_from(kept.len()).unwrap_or_default());
-    bytes.extend_from_slice(kept.as_bytes());
-}
-
-fn malformed() -> ProviderError {
-    ProviderError::new(ErrorKind::Integrity, "blob is malformed")
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(malformed)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        self.take(N)?.try_into().map_err(|_length| malformed())
-    }
-
-    fn expect(&mut self, magic: &[u8]) -> Result<()> {
-        if self.take(magic.len())? == magic { Ok(()) } else { Err(malformed()) }
-    }
-
-    fn text(&mut self) -> Result<String> {
-        let [length] = self.array()?;
-        let bytes = self.take(length.into())?;
-        String::from_utf8(bytes.to_vec()).map_err(|_not_utf8| malformed())
-    }
-
-    fn end(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(malformed()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use provider_core::ErrorKind;
 
     use super::*;
 
@@ -221,12 +195,27 @@ mod tests {
         Home { serial: "0123".into(), marker: KeyId([3; 16]) }
     }
 
-    fn record(usage: Usage) -> KeyRecord {
-        let check = match usage {
-            Usage::Seal | Usage::Mac => Check::Mac([1; CHECK_BYTES]),
-            Usage::Sign => Check::Point([4; PUBLIC_KEY_BYTES]),
-        };
+    fn record(usage: Usage, check: Check) -> KeyRecord {
         KeyRecord { usage, id: ID, home: home(), check }
+    }
+
+    fn mac() -> Vec<u8> {
+        record(Usage::Mac, Check::Mac([1; CHECK_BYTES])).encode().0
+    }
+
+    /// One of each kind.
+    fn records() -> Vec<KeyRecord> {
+        let check = [2; CHECK_BYTES];
+        let wrapped = Wrapped { check, salt: [3; SALT_BYTES], key: [5; WRAPPED_BYTES] };
+        vec![
+            record(Usage::Seal, Check::Mac([1; CHECK_BYTES])),
+            record(Usage::Mac, Check::Mac([1; CHECK_BYTES])),
+            record(Usage::Sign, Check::Point([4; PUBLIC_KEY_BYTES])),
+            record(Usage::Aead, Check::Tag([6; AEAD_TAG_BYTES])),
+            record(Usage::Aead, Check::Wrapped(wrapped)),
+            record(Usage::Rsa, Check::Modulus(RsaModulus(vec![0x81; 256]))),
+            record(Usage::Rsa, Check::Modulus(RsaModulus(vec![0x81; 512]))),
+        ]
     }
 
     fn check(usage: Usage, id: KeyId, blob: &[u8], expected: Option<ErrorKind>) {
@@ -235,23 +224,61 @@ mod tests {
     }
 
     #[test]
-    fn record_of_each_usage_survives() {
-        for usage in [Usage::Seal, Usage::Mac, Usage::Sign] {
-            let KeyBlob(blob) = record(usage).encode();
-            let read = KeyRecord::decode(KeyRef { usage, id: ID, blob: &blob });
-            assert_eq!(read, Ok(record(usage)));
+    fn record_of_each_kind_survives() {
+        for record in records() {
+            let KeyBlob(blob) = record.encode();
+            let read = KeyRecord::decode(KeyRef { usage: record.usage, id: ID, blob: &blob });
+            assert_eq!(read, Ok(record));
         }
     }
 
     #[test]
+    fn modulus_of_another_size_is_malformed() {
+        for modulus in [vec![], vec![0x81; 255], vec![0x81; 257], vec![0x81; 511]] {
+            let KeyBlob(blob) = record(Usage::Rsa, Check::Modulus(RsaModulus(modulus))).encode();
+            check(Usage::Rsa, ID, &blob, Some(ErrorKind::Integrity));
+        }
+    }
+
+    #[test]
+    fn modulus_that_is_short_or_even_is_malformed() {
+        for place in [0, 255] {
+            let mut modulus = vec![0x81; 256];
+            modulus[place] = 0x7e;
+            let KeyBlob(blob) = record(Usage::Rsa, Check::Modulus(RsaModulus(modulus))).encode();
+            check(Usage::Rsa, ID, &blob, Some(ErrorKind::Integrity));
+        }
+    }
+
+    #[test]
+    fn unknown_form_of_an_aes_key_is_malformed() {
+        let KeyBlob(mut blob) = record(Usage::Aead, Check::Tag([6; AEAD_TAG_BYTES])).encode();
+        let form = blob.len() - AEAD_TAG_BYTES - 1;
+        blob[form] = 3;
+        check(Usage::Aead, ID, &blob, Some(ErrorKind::Integrity));
+    }
+
+    #[test]
+    fn check_ivs_are_reserved_and_one_for_each_record() {
+        let iv = |usage, id| KeyRecord::check_iv(usage, id, &home());
+        let ours = iv(Usage::Aead, ID);
+        assert!(is_check_iv(&ours));
+        assert!(!is_check_iv(b"sealhost pkcs11 check"));
+        assert_ne!(ours, iv(Usage::Aead, KeyId([8; 16])));
+        assert_ne!(ours, iv(Usage::Mac, ID));
+        let other = Home { serial: "0124".into(), ..home() };
+        assert_ne!(ours, KeyRecord::check_iv(Usage::Aead, ID, &other));
+    }
+
+    #[test]
     fn other_usage_is_invalid() {
-        check(Usage::Seal, ID, &record(Usage::Mac).encode().0, Some(ErrorKind::InvalidParameter));
+        check(Usage::Seal, ID, &mac(), Some(ErrorKind::InvalidParameter));
     }
 
     #[test]
     fn other_id_is_invalid() {
         let id = KeyId([8; 16]);
-        check(Usage::Mac, id, &record(Usage::Mac).encode().0, Some(ErrorKind::InvalidParameter));
+        check(Usage::Mac, id, &mac(), Some(ErrorKind::InvalidParameter));
     }
 
     #[test]
@@ -261,16 +288,20 @@ mod tests {
 
     #[test]
     fn byte_behind_the_end_is_malformed() {
-        let KeyBlob(mut blob) = record(Usage::Mac).encode();
-        blob.push(0);
-        check(Usage::Mac, ID, &blob, Some(ErrorKind::Integrity));
+        for record in records() {
+            let KeyBlob(mut blob) = record.encode();
+            blob.push(0);
+            check(record.usage, ID, &blob, Some(ErrorKind::Integrity));
+        }
     }
 
     #[test]
     fn blob_cut_anywhere_is_malformed() {
-        let KeyBlob(blob) = record(Usage::Sign).encode();
-        for length in 0..blob.len() {
-            check(Usage::Sign, ID, &blob[..length], Some(ErrorKind::Integrity));
+        for record in records() {
+            let KeyBlob(blob) = record.encode();
+            for length in 0..blob.len() {
+                check(record.usage, ID, &blob[..length], Some(ErrorKind::Integrity));
+            }
         }
     }
 
@@ -287,32 +318,12 @@ mod tests {
         assert_ne!(input(Usage::Seal), input(Usage::Mac));
     }
 
-    #[test]
-    fn longest_identity_fits_its_limit() {
-        let text = "\u{fffd}".repeat(32);
-        let record = IdentityRecord {
-            manufacturer: text.clone(),
-            model: text.clone(),
-            serial: text.clone(),
-            label: text,
-            marker: ID,
-            check: [9; CHECK_BYTES],
-        };
-        let identity = record.encode();
-        assert!(identity.0.len() <= provider_core::key::IDENTITY_MAX_BYTES);
-        assert_eq!(IdentityRecord::decode(&identity), Ok(record));
-    }
-
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let blob = [KEY_MAGIC.as_slice(), &bytes].concat();
             if let Ok(record) = KeyRecord::decode(KeyRef { usage: Usage::Mac, id: ID, blob: &blob }) {
                 prop_assert_eq!(record.encode().0, blob);
-            }
-            let identity = Identity([IDENTITY_MAGIC.as_slice(), &bytes].concat());
-            if let Ok(record) = IdentityRecord::decode(&identity) {
-                prop_assert_eq!(record.encode(), identity);
             }
         }
     }

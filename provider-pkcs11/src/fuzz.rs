@@ -3,7 +3,8 @@
 
 use provider_core::{Identity, KeyId, KeyRef, Usage};
 
-use crate::blob::{IdentityRecord, KeyRecord};
+use crate::blob::KeyRecord;
+use crate::identity::IdentityRecord;
 use crate::uri::TokenUri;
 
 /// The setting `token`: what is read is read again as it is written.
@@ -28,7 +29,7 @@ pub fn pkcs11_uri(data: &[u8]) {
 
 /// Blobs of keys and of a token's identity: one encoding of each.
 pub fn pkcs11_blob(data: &[u8]) {
-    for usage in [Usage::Seal, Usage::Mac, Usage::Sign] {
+    for usage in [Usage::Seal, Usage::Mac, Usage::Sign, Usage::Aead, Usage::Rsa] {
         let id = data.get(9..25).and_then(|id| id.try_into().ok());
         let key = KeyRef { usage, id: KeyId(id.unwrap_or_default()), blob: data };
         if let Ok(record) = KeyRecord::decode(key) {

@@ -1,29 +1,25 @@
 //! The link to a token: a session that keeps the login, a pool of sessions that work, and
 //! connecting again when any of it is lost.
 //!
-//! Locks are taken in the order state, then module; handles alone. Nobody holds the module while
-//! waiting for the state, so that whoever initializes the module anew (state held) gets it as soon
-//! as the running calls end.
+//! Locks are taken in the order state, then module, then what is known of keys. Nobody holds the
+//! module while waiting for the state, so that whoever initializes the module anew (state held) gets
+//! it as soon as the running calls end.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
-use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
-use provider_core::{ErrorKind, KeyId, ProviderError, Result};
+use provider_core::{ErrorKind, ProviderError, Result};
 
-use crate::blob::IdentityRecord;
 use crate::config::Config;
+use crate::desk::{Desk, Known};
 use crate::error::{Fault, Step};
+use crate::identity::IdentityRecord;
 use crate::marker;
 use crate::module::ModuleUser;
 use crate::token::Token;
-
-/// Object handles kept at a time; past it all are dropped and found anew.
-const HANDLES_MAX: usize = 16_384;
 
 /// An instance's way to its token.
 pub(crate) struct Link {
@@ -33,7 +29,7 @@ pub(crate) struct Link {
     state: Mutex<State>,
     /// A session was given back or given up.
     freed: Condvar,
-    handles: RwLock<Handles>,
+    known: Known,
     /// Last, so that sessions are closed before the module is finalized.
     module: ModuleUser,
 }
@@ -62,24 +58,6 @@ struct Connection {
     limit: u32,
 }
 
-/// Found objects, valid in one login epoch.
-#[derive(Default)]
-struct Handles {
-    epoch: u64,
-    by_id: HashMap<KeyId, (Box<[u8]>, ObjectHandle)>,
-}
-
-/// What a step works with.
-pub(crate) struct Desk<'a> {
-    pub(crate) pkcs11: &'a Pkcs11,
-    pub(crate) session: &'a Session,
-    pub(crate) token: &'a Token,
-    /// Whether this is the second attempt, so that the first may have left something.
-    pub(crate) again: bool,
-    link: &'a Link,
-    epoch: u64,
-}
-
 impl Link {
     /// Loads the module and connects to the token; `identity` is the recorded one.
     pub(crate) fn open(config: Config, identity: Option<IdentityRecord>) -> Result<Self> {
@@ -89,7 +67,7 @@ impl Link {
             identity: identity.map_or_else(OnceLock::new, OnceLock::from),
             state: Mutex::default(),
             freed: Condvar::new(),
-            handles: RwLock::default(),
+            known: Known::new(),
             module,
         };
         let mut state = link.state();
@@ -139,6 +117,32 @@ impl Link {
         outcome.map_err(|(_, fault)| fault.into_error())
     }
 
+    /// Tries what a device need not have. A session in which it failed is closed, and with it goes
+    /// what the step left there.
+    ///
+    /// Some modules answer what they have not as if the device were gone (CKR_GENERAL_ERROR). Where
+    /// `needed` works after such an answer, and the trial fails again, the device is there and
+    /// lacks it.
+    ///
+    /// # Errors
+    /// Those that the step found itself, and those of `needed`.
+    pub(crate) fn works(
+        &self,
+        trial: impl Fn(&Desk<'_>) -> Step<()>,
+        needed: impl Fn(&Desk<'_>) -> Step<()>,
+    ) -> Result<bool> {
+        let mut outcome = self.attempt(&trial, false);
+        if let Err((_, Fault::Lost(_))) = outcome {
+            self.run(needed)?;
+            outcome = self.attempt(&trial, true);
+        }
+        match outcome {
+            Ok(()) => Ok(true),
+            Err((_, Fault::Refused(_) | Fault::Lost(_))) => Ok(false),
+            Err((_, fault)) => Err(fault.into_error()),
+        }
+    }
+
     fn attempt<T>(
         &self,
         step: &impl Fn(&Desk<'_>) -> Step<T>,
@@ -150,7 +154,7 @@ impl Link {
             let session = lease.session.as_ref().filter(|_| generation == lease.generation);
             let session = session.ok_or_else(|| gone("the module was initialized anew"))?;
             let token = lease.token.as_ref();
-            step(&Desk { pkcs11, session, token, again, link: self, epoch })
+            step(&Desk { pkcs11, session, token, again, known: &self.known, epoch })
         });
         match outcome {
             Ok(value) => {
@@ -282,6 +286,7 @@ impl Link {
             return;
         };
         state.reinitialize = reinitialize;
+        self.known.end(epoch);
         for session in connection.idle {
             self.close_session(session, connection.generation);
         }
@@ -316,33 +321,6 @@ impl Drop for Link {
 impl fmt::Debug for Link {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Link").field("config", &self.config).finish_non_exhaustive()
-    }
-}
-
-impl Desk<'_> {
-    /// The handle of an object that was found and verified in this login epoch for this blob.
-    pub(crate) fn known(&self, id: KeyId, blob: &[u8]) -> Option<ObjectHandle> {
-        let handles = self.link.handles.read().unwrap_or_else(PoisonError::into_inner);
-        let (of_blob, handle) = handles.by_id.get(&id)?;
-        (handles.epoch == self.epoch && of_blob.as_ref() == blob).then_some(*handle)
-    }
-
-    /// Keeps the handle of a verified object.
-    pub(crate) fn remember(&self, id: KeyId, blob: &[u8], handle: ObjectHandle) {
-        let mut handles = self.link.handles.write().unwrap_or_else(PoisonError::into_inner);
-        if handles.epoch < self.epoch || handles.by_id.len() >= HANDLES_MAX {
-            handles.by_id.clear();
-            handles.epoch = self.epoch;
-        }
-        if handles.epoch == self.epoch {
-            handles.by_id.insert(id, (blob.into(), handle));
-        }
-    }
-
-    /// Drops the handle of an object that is about to be destroyed.
-    pub(crate) fn forget(&self, id: KeyId) {
-        let mut handles = self.link.handles.write().unwrap_or_else(PoisonError::into_inner);
-        handles.by_id.remove(&id);
     }
 }
 

@@ -7,10 +7,13 @@ use cryptoki::object::ObjectClass;
 use cryptoki::session::Session;
 use provider_core::{ErrorKind, KeyId, ProviderError};
 
-use crate::blob::{CHECK_BYTES, IdentityRecord, marker_input};
+use crate::abilities::Abilities;
+use crate::blob::{CHECK_BYTES, marker_input};
+use crate::create::{self, NewKey};
 use crate::error::{Fault, Step};
-use crate::mechanism::{self, Abilities};
-use crate::object::{self, NewKey};
+use crate::identity::IdentityRecord;
+use crate::mechanism;
+use crate::object;
 use crate::token::Token;
 
 /// Takes the identity of a token that no identity is recorded of. A marker that is there already
@@ -28,7 +31,7 @@ pub(crate) fn adopt(
             rand::fill(&mut id).map_err(|_unspecified| {
                 Fault::Found(ProviderError::new(ErrorKind::Internal, "no randomness"))
             })?;
-            object::generate_hmac(session, abilities.hmac_key_type, &NewKey::marker(KeyId(id)))?;
+            create::generate_hmac(session, abilities.hmac_key_type, &NewKey::marker(KeyId(id)))?;
             KeyId(id)
         }
     };

@@ -2,37 +2,38 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use aws_lc_rs::constant_time;
-use cryptoki::object::{ObjectClass, ObjectHandle};
-use cryptoki::session::Session;
-use provider_core::key::{RANDOM_MAX_BYTES, check_import_length, check_mac_input};
+use provider_core::key::{
+    RANDOM_MAX_BYTES, check_aead_decrypt, check_aead_encrypt, check_import_length, check_mac_input,
+};
 use provider_core::{
-    AuthSubject, Capabilities, Condition, ErrorKind, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac,
-    Needs, Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature,
-    Usage,
+    AeadInput, AuthSubject, Capabilities, Condition, ErrorKind, Identity, Info, KeyBlob, KeyRef,
+    KeySpec, Mac, Needs, Provider, ProviderError, PublicKey, Result, RsaModulus, RsaResult,
+    SecretBytes, Secrets, Settings, Signature, Usage,
 };
 
-use crate::blob::{Check, Home, IdentityRecord, KeyRecord, is_check_input};
+use crate::abilities::Abilities;
+use crate::blob::{Check, Home, KeyRecord, is_check_input, is_check_iv};
 use crate::config::Config;
-use crate::error::{Fault, Step};
-use crate::link::{Desk, Link};
-use crate::mechanism::{self, Abilities};
+use crate::describe::describe;
+use crate::error::Fault;
+use crate::identity::IdentityRecord;
+use crate::link::Link;
+use crate::locate::{check_tag, locate, unwrapped};
 use crate::module::ModuleUser;
-use crate::object::{self, NewKey};
 use crate::token::Token;
-use crate::{import, marker, needs, quirks};
+use crate::{aead, marker, mechanism, needs, object, quirks, rsa};
 
 /// Keys as objects of one PKCS#11 token.
 #[derive(Debug)]
 pub struct Pkcs11Provider {
-    link: Link,
-    home: Home,
-    abilities: Abilities,
+    pub(crate) link: Link,
+    pub(crate) home: Home,
+    pub(crate) abilities: Abilities,
     info: Info,
     /// Held for writing while a key is made or destroyed, so that one id is looked for and made by
     /// one thread; and for reading by everybody else, where the module wants to be alone for that.
-    changing: RwLock<()>,
-    changes_alone: bool,
+    pub(crate) changing: RwLock<()>,
+    pub(crate) changes_alone: bool,
 }
 
 impl Provider for Pkcs11Provider {
@@ -44,10 +45,8 @@ impl Provider for Pkcs11Provider {
         let config = Config::read(settings, secrets)?;
         let known = known.map(IdentityRecord::decode).transpose()?;
         let link = Link::open(config, known.clone())?;
-        let (abilities, info) = link.run(|desk| {
-            let abilities = Abilities::probe(desk.pkcs11, desk.token.slot, desk.session)?;
-            Ok((abilities, describe(desk, abilities)?))
-        })?;
+        let abilities = Abilities::probe(&link)?;
+        let info = link.run(|desk| describe(desk, abilities))?;
         let identity = match known {
             Some(identity) => identity,
             None => {
@@ -89,34 +88,27 @@ impl Provider for Pkcs11Provider {
     }
 
     fn generate(&self, spec: &KeySpec) -> Result<KeyBlob> {
-        self.check_spec(spec, Capabilities::to_generate(spec.usage))?;
-        let new = NewKey::of(spec.usage, spec.id);
-        self.make(spec, |session| match spec.usage {
-            Usage::Seal | Usage::Mac => {
-                let key_type = self.abilities.hmac_key_type;
-                let handle = object::generate_hmac(session, key_type, &new)?;
-                self.check_value(session, handle, spec)
-            }
-            Usage::Sign => {
-                let (handle, point) = object::generate_pair(session, &new)?;
-                mechanism::challenge(session, handle, &point)?;
-                Ok(Check::Point(point))
-            }
-        })
+        self.check_spec(spec, |capabilities| {
+            capabilities.can_generate(spec.usage, spec.algorithm)
+        })?;
+        match (spec.usage, spec.algorithm.modulus_bytes()) {
+            (Usage::Seal | Usage::Mac, _) => self.generate_hmac(spec),
+            (Usage::Sign, _) => self.generate_sign(spec),
+            (Usage::Aead, _) => self.make_aead(spec, None),
+            (Usage::Rsa, Some(bytes)) => self.generate_rsa(spec, bytes),
+            (Usage::Rsa, None) => Err(unsupported("usage and algorithm do not fit")),
+        }
     }
 
     fn import(&self, spec: &KeySpec, key: &SecretBytes) -> Result<KeyBlob> {
-        check_import_length(key)?;
-        if spec.usage != Usage::Mac {
-            return Err(unsupported("only mac keys are imported"));
+        check_import_length(spec.usage, key)?;
+        self.check_spec(spec, |capabilities| capabilities.can_import(spec.usage))?;
+        match spec.usage {
+            Usage::Mac => self.import_hmac(spec, key),
+            Usage::Sign => self.import_sign(spec, key),
+            Usage::Aead => self.make_aead(spec, Some(key)),
+            Usage::Seal | Usage::Rsa => Err(unsupported("no key of this usage is imported")),
         }
-        self.check_spec(spec, Capabilities::IMPORT_MAC)?;
-        let (new, block) = (NewKey::of(spec.usage, spec.id), import::to_block(key));
-        self.make(spec, |session| {
-            let key_type = self.abilities.hmac_key_type;
-            let handle = object::import_hmac(session, key_type, &new, &block)?;
-            self.check_value(session, handle, spec)
-        })
     }
 
     fn destroy(&self, key: KeyRef<'_>) -> Result<()> {
@@ -180,6 +172,55 @@ impl Provider for Pkcs11Provider {
         })
     }
 
+    fn aead_encrypt(&self, key: KeyRef<'_>, input: AeadInput<'_>) -> Result<Vec<u8>> {
+        check_aead_encrypt(input)?;
+        let record = self.aead_record(key, input)?;
+        let _nothing_changes = self.unchanged();
+        if let Check::Wrapped(wrapped) = &record.check {
+            let key = self.link.run(|desk| unwrapped(desk, key, &record, wrapped))?;
+            let sealed = key.encrypt(input.iv, input.aad, input.text);
+            return sealed.map_err(|_failed| {
+                ProviderError::new(ErrorKind::Internal, "AES-256-GCM in this process failed")
+            });
+        }
+        self.link.run(|desk| aead::encrypt(desk.session, locate(desk, key, &record)?, input))
+    }
+
+    fn aead_decrypt(&self, key: KeyRef<'_>, input: AeadInput<'_>) -> Result<SecretBytes> {
+        check_aead_decrypt(input)?;
+        let record = self.aead_record(key, input)?;
+        let _nothing_changes = self.unchanged();
+        match &record.check {
+            Check::Wrapped(wrapped) => {
+                let key = self.link.run(|desk| unwrapped(desk, key, &record, wrapped))?;
+                let text = key.decrypt(input.iv, input.aad, input.text);
+                text.map(SecretBytes::new).map_err(|_failed| {
+                    ProviderError::new(ErrorKind::Integrity, "the tag is not that of the text")
+                })
+            }
+            Check::Tag(tag) => self.link.run(|desk| {
+                let handle = locate(desk, key, &record)?;
+                aead::decrypt(desk.session, handle, input, || check_tag(desk, handle, &record, tag))
+            }),
+            Check::Mac(_) | Check::Point(_) | Check::Modulus(_) => Err(not_aead()),
+        }
+    }
+
+    fn rsa_public(&self, key: KeyRef<'_>) -> Result<RsaModulus> {
+        let record = self.record(key)?;
+        let modulus = modulus_of(&record)?;
+        let _nothing_changes = self.unchanged();
+        self.link.run(|desk| locate(desk, key, &record))?;
+        Ok(modulus.clone())
+    }
+
+    fn rsa_private(&self, key: KeyRef<'_>, input: &[u8]) -> Result<RsaResult> {
+        let record = self.record(key)?;
+        rsa::check_input(input, modulus_of(&record)?)?;
+        let _nothing_changes = self.unchanged();
+        self.link.run(|desk| rsa::private(desk.session, locate(desk, key, &record)?, input))
+    }
+
     /// Reads the flags of the token; its PIN is not shown for that.
     fn condition(&self) -> Result<Condition> {
         self.link.token()?.condition()
@@ -187,50 +228,23 @@ impl Provider for Pkcs11Provider {
 }
 
 impl Pkcs11Provider {
-    fn check_spec(&self, spec: &KeySpec, needed: Capabilities) -> Result<()> {
+    fn check_spec(&self, spec: &KeySpec, can: impl FnOnce(Capabilities) -> bool) -> Result<()> {
         if spec.state.is_some() {
             return Err(unsupported("a token knows nothing of the machine's state"));
         }
-        if spec.algorithm != spec.usage.default_algorithm() {
+        if !spec.usage.has(spec.algorithm) {
             return Err(unsupported("usage and algorithm do not fit"));
         }
-        if !self.info.capabilities.contains(needed) {
+        if !can(self.info.capabilities) {
             return Err(unsupported("the token failed at this when it was tried"));
         }
         Ok(())
-    }
-
-    /// Makes an object and its record. What a failure leaves is destroyed; what a crash leaves has
-    /// the id of the spec, by which `destroy` finds it.
-    fn make(&self, spec: &KeySpec, work: impl Fn(&Session) -> Step<Check>) -> Result<KeyBlob> {
-        let _one_at_a_time = self.changing.write().unwrap_or_else(PoisonError::into_inner);
-        if self.link.run(|desk| object::exists(desk.session, spec.id))? {
-            return Err(ProviderError::new(ErrorKind::KeyExists, "the token has this CKA_ID"));
-        }
-        let check = self.link.run(|desk| {
-            if desk.again {
-                let _left_behind = object::destroy_ours(desk.session, spec.id)?;
-            }
-            work(desk.session).inspect_err(|_fault| {
-                // The first failure is told; a second one here leaves the object to `destroy`.
-                let _ = object::destroy_ours(desk.session, spec.id);
-            })
-        })?;
-        let home = self.home.clone();
-        Ok(KeyRecord { usage: spec.usage, id: spec.id, home, check }.encode())
     }
 
     /// Keeps changes of the token away, where its module does not stand them meanwhile.
     fn unchanged(&self) -> Option<RwLockReadGuard<'_, ()>> {
         let guard = || self.changing.read().unwrap_or_else(PoisonError::into_inner);
         self.changes_alone.then(guard)
-    }
-
-    fn check_value(&self, session: &Session, key: ObjectHandle, spec: &KeySpec) -> Step<Check> {
-        let input = KeyRecord::check_input(spec.usage, spec.id, &self.home);
-        let value = mechanism::hmac(session, key, &input)?;
-        let value = value.expose().try_into().map_err(|_length| altered("a check value"))?;
-        Ok(Check::Mac(value))
     }
 
     fn record(&self, key: KeyRef<'_>) -> Result<KeyRecord> {
@@ -242,68 +256,32 @@ impl Pkcs11Provider {
         }
         Ok(record)
     }
-}
 
-/// The handle of a key's object, known or found now. A found object must answer as recorded.
-fn locate(desk: &Desk<'_>, key: KeyRef<'_>, record: &KeyRecord) -> Step<ObjectHandle> {
-    if let Some(handle) = desk.known(key.id, key.blob) {
-        return Ok(handle);
-    }
-    let class = match record.check {
-        Check::Mac(_) => ObjectClass::SECRET_KEY,
-        Check::Point(_) => ObjectClass::PRIVATE_KEY,
-    };
-    let Some(handle) = object::find_one(desk.session, class, record.id)? else {
-        desk.token.check_health(desk.pkcs11, desk.session)?;
-        let detail = "C_FindObjects: the token has no key of this CKA_ID";
-        return Err(Fault::Found(ProviderError::new(ErrorKind::KeyNotFound, detail)));
-    };
-    match &record.check {
-        Check::Mac(expected) => {
-            let input = KeyRecord::check_input(record.usage, record.id, &record.home);
-            let value = mechanism::hmac(desk.session, handle, &input)?;
-            constant_time::verify_slices_are_equal(value.expose(), expected)
-                .map_err(|_differs| altered("the check value of the object"))?;
+    fn aead_record(&self, key: KeyRef<'_>, input: AeadInput<'_>) -> Result<KeyRecord> {
+        if key.usage != Usage::Aead {
+            return Err(not_aead());
         }
-        Check::Point(point) => mechanism::challenge(desk.session, handle, point)?,
+        if is_check_iv(input.iv) {
+            let detail = "this initialization vector is reserved for check values";
+            return Err(ProviderError::invalid(detail));
+        }
+        self.record(key)
     }
-    desk.remember(key.id, key.blob, handle);
-    Ok(handle)
 }
 
-fn describe(desk: &Desk<'_>, abilities: Abilities) -> Step<Info> {
-    let library = desk.pkcs11.get_library_info()?;
-    let [manufacturer, model, _, _] = desk.token.texts();
-    let maker = if manufacturer.is_empty() { library.manufacturer_id() } else { manufacturer };
-    let firmware = match &desk.token.info {
-        Some(token) => format!("{model} {}", token.firmware_version()),
-        None => format!("{} {}", library.library_description(), library.library_version()),
-    };
-    let notes = match &desk.token.info {
-        Some(_) => "",
-        None => "the token cannot be read: it is named by its slot, whose number may change",
-    };
-    Ok(Info {
-        kind: "pkcs11".into(),
-        manufacturer: printable(maker),
-        firmware: printable(&firmware),
-        notes: notes.into(),
-        protection: quirks::protection_of(manufacturer),
-        capabilities: abilities.capabilities(),
-        concurrency: 1,
-    })
+fn modulus_of(record: &KeyRecord) -> Result<&RsaModulus> {
+    match &record.check {
+        Check::Modulus(modulus) => Ok(modulus),
+        Check::Mac(_) | Check::Point(_) | Check::Tag(_) | Check::Wrapped(_) => {
+            Err(ProviderError::invalid("only an rsa key has a modulus"))
+        }
+    }
 }
 
-/// At most 64 printable characters.
-fn printable(text: &str) -> String {
-    let plain = |char: &char| char.is_ascii_graphic() || *char == ' ';
-    text.chars().filter(plain).take(64).collect::<String>().trim().to_owned()
+fn not_aead() -> ProviderError {
+    ProviderError::invalid("only an aead key encrypts")
 }
 
 fn unsupported(why: &str) -> ProviderError {
     ProviderError::new(ErrorKind::Unsupported, why)
-}
-
-fn altered(what: &str) -> Fault {
-    Fault::Found(ProviderError::new(ErrorKind::Integrity, format!("{what} differs")))
 }

@@ -8,7 +8,9 @@
 mod bench;
 
 use bench::{Key, on_nss};
-use provider_core::{ErrorKind, Provider, ProviderError, Secrets, Settings, Usage};
+use provider_core::{
+    AeadInput, Capabilities, ErrorKind, Provider, ProviderError, Secrets, Settings, Usage,
+};
 use provider_pkcs11::Pkcs11Provider;
 
 fn open(entries: &[(&str, &str)]) -> Result<Pkcs11Provider, ProviderError> {
@@ -75,5 +77,24 @@ fn module_that_keeps_no_keys_is_refused_with_call_and_status() {
         let module = ("module", roots.to_str().unwrap());
         let entries = [module, ("token", "pkcs11:token=Builtin%20Object%20Token")];
         check_refused(&entries, ErrorKind::Unsupported, "C_OpenSession: CKR_TOKEN_WRITE");
+    });
+}
+
+#[test]
+fn mechanism_that_is_advertised_and_fails_is_no_capability() {
+    on_nss(|module, args| {
+        // NSS offers CKM_AES_GCM and answers the question for the length of its output wrongly.
+        let entries = [("module", module), ("token", "pkcs11:token=first"), ("init_args", args)];
+        let provider = open(&entries).unwrap();
+        let capabilities = provider.info().capabilities;
+        assert!(!capabilities.contains(Capabilities::AEAD));
+        assert!(capabilities.contains(Capabilities::AEAD_WRAPPED));
+        let key = Key::generate(&provider, Usage::Aead, 1);
+        let input = AeadInput { iv: b"0123456", aad: b"7891011", text: b"Hello World" };
+        let sealed = key.encrypt(&provider, input).unwrap();
+        assert_eq!(
+            key.decrypt(&provider, AeadInput { text: &sealed, ..input }).unwrap(),
+            input.text
+        );
     });
 }

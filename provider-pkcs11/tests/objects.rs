@@ -16,6 +16,10 @@ use provider_core::key::{IMPORT_MAX_BYTES, SEAL_LABEL};
 use provider_core::{ErrorKind, KeyBlob, KeyId, KeyRef, Provider, SecretBytes, Usage};
 use swtpm_fixtures::SoftHsm;
 
+/// Every usage, with a number to name a key by.
+const USAGES: [(Usage, u8); 5] =
+    [(Usage::Seal, 1), (Usage::Mac, 2), (Usage::Sign, 3), (Usage::Aead, 4), (Usage::Rsa, 5)];
+
 /// Plants a secret key of others with the id of a key.
 fn plant(outsider: &Outsider, id: KeyId, label: &str) -> ObjectHandle {
     let template = [
@@ -85,23 +89,53 @@ fn import_of_nothing_is_invalid() {
 }
 
 #[test]
+fn what_each_key_may_be_used_for_is_what_its_usage_needs() {
+    on_softhsm(|hsm| {
+        let (provider, _) = open(hsm, None).unwrap();
+        for (usage, number) in USAGES {
+            let key = Key::generate(&provider, usage, number);
+            let outsider = Outsider::enter(hsm);
+            let object = outsider.find(&[Attribute::Id(key.id.0.to_vec())])[0];
+            let encrypts = usage == Usage::Aead;
+            let mut wanted = vec![Attribute::Sign(!encrypts), Attribute::Derive(false)];
+            if usage != Usage::Sign {
+                wanted.extend([Attribute::Decrypt(encrypts), Attribute::Unwrap(false)]);
+            }
+            if !matches!(usage, Usage::Sign | Usage::Rsa) {
+                wanted.extend([
+                    Attribute::Encrypt(encrypts),
+                    Attribute::Verify(false),
+                    Attribute::Wrap(false),
+                ]);
+            }
+            let types: Vec<_> = wanted.iter().map(Attribute::attribute_type).collect();
+            let read = outsider.session.get_attributes(object, &types).unwrap();
+            assert_eq!(read, wanted, "{usage:?}");
+        }
+    });
+}
+
+#[test]
 fn every_object_on_the_token_keeps_its_key_to_itself() {
     on_softhsm(|hsm| {
         let (provider, _) = open(hsm, None).unwrap();
-        for (usage, number) in [(Usage::Seal, 1), (Usage::Mac, 2), (Usage::Sign, 3)] {
+        for (usage, number) in USAGES {
             Key::generate(&provider, usage, number);
         }
-        provider.import(&spec(Usage::Mac, 4), &SecretBytes::copy_of(b"imported")).unwrap();
+        for (usage, number) in [(Usage::Mac, 6), (Usage::Sign, 7), (Usage::Aead, 8)] {
+            Key::import(&provider, usage, number, &[7; 32]).unwrap();
+        }
         let outsider = Outsider::enter(hsm);
         let objects = outsider.find(&[Attribute::Token(true)]);
-        assert_eq!(objects.len(), 5, "marker, seal, mac, sign, imported");
+        assert_eq!(objects.len(), 1 + USAGES.len() + 3, "marker, generated, imported");
         let wanted =
             [Attribute::Private(true), Attribute::Sensitive(true), Attribute::Extractable(false)];
         for object in objects {
             let types = wanted.each_ref().map(Attribute::attribute_type);
             let read = outsider.session.get_attributes(object, &types).unwrap();
             assert!(wanted.iter().all(|attribute| read.contains(attribute)), "{read:?}");
-            let value = outsider.session.get_attributes(object, &[AttributeType::Value]).unwrap();
+            let secret = [AttributeType::Value, AttributeType::PrivateExponent];
+            let value = outsider.session.get_attributes(object, &secret).unwrap();
             assert_eq!(value, []);
         }
     });
@@ -112,7 +146,7 @@ fn destroy_leaves_no_object() {
     on_softhsm(|hsm| {
         let (provider, _) = open(hsm, None).unwrap();
         let before = hsm.objects().unwrap();
-        for (usage, number) in [(Usage::Seal, 1), (Usage::Mac, 2), (Usage::Sign, 3)] {
+        for (usage, number) in USAGES {
             let key = Key::generate(&provider, usage, number);
             assert_eq!(hsm.objects().unwrap(), before + 1);
             provider.destroy(KeyRef { blob: &[], ..key.key_ref() }).unwrap();
@@ -138,7 +172,7 @@ fn generate_with_an_id_of_the_token_is_key_exists() {
     on_softhsm(|hsm| {
         let (provider, _) = open(hsm, None).unwrap();
         plant(&Outsider::enter(hsm), KeyId([1; 16]), "payroll");
-        for usage in [Usage::Seal, Usage::Mac, Usage::Sign] {
+        for (usage, _) in USAGES {
             let error = provider.generate(&spec(usage, 1)).unwrap_err();
             assert_eq!(error.kind, ErrorKind::KeyExists);
         }

@@ -3,11 +3,10 @@
 //!
 //! Layout: version 1 (1 byte), usage (1), algorithm (1), id (16), nonce (12), wrapped key, tag (16).
 
+use aws_lc_rs::agreement::{self, ECDH_P256};
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair,
-};
-use provider_core::key::PUBLIC_KEY_BYTES;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm};
+use provider_core::key::{AEAD_KEY_BYTES, PRIVATE_KEY_BYTES, PUBLIC_KEY_BYTES};
 use provider_core::{
     Algorithm, ErrorKind, KeyBlob, KeyId, KeyRef, KeySpec, ProviderError, Result, Usage,
 };
@@ -17,7 +16,6 @@ use crate::rootkey::RootKey;
 
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 19;
-const SCALAR_BYTES: usize = 32;
 /// P-256 with signatures as r and s.
 pub(crate) const SIGNING: &EcdsaSigningAlgorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
 
@@ -28,6 +26,8 @@ pub(crate) enum Key {
     Hmac(hmac::Key),
     /// For `Sign`.
     Ecdsa(EcdsaKeyPair),
+    /// For `Aead`.
+    Aead(soft_aead::Key),
 }
 
 /// Wraps HMAC key bytes.
@@ -35,18 +35,40 @@ pub(crate) fn wrap_hmac(root: &RootKey, spec: &KeySpec, key: &[u8]) -> Result<Ke
     wrap(root, spec.usage, Algorithm::HmacSha256, spec.id, key)
 }
 
+/// Wraps the bytes of an AES-256-GCM key.
+pub(crate) fn wrap_aead(root: &RootKey, spec: &KeySpec, key: &[u8]) -> Result<KeyBlob> {
+    wrap(root, spec.usage, Algorithm::Aes256Gcm, spec.id, key)
+}
+
 /// Wraps a P-256 key pair as scalar and point.
 pub(crate) fn wrap_ecdsa(
     root: &RootKey,
     spec: &KeySpec,
     scalar: &[u8],
-    pair: &EcdsaKeyPair,
+    point: &[u8],
 ) -> Result<KeyBlob> {
-    let point = pair.public_key().as_ref();
-    let mut plain = Zeroizing::new(Vec::with_capacity(SCALAR_BYTES + PUBLIC_KEY_BYTES));
+    let mut plain = Zeroizing::new(Vec::with_capacity(PRIVATE_KEY_BYTES + PUBLIC_KEY_BYTES));
     plain.extend_from_slice(scalar);
     plain.extend_from_slice(point);
     wrap(root, spec.usage, Algorithm::EcdsaP256, spec.id, &plain)
+}
+
+/// Wraps a P-256 private number together with the point that follows from it.
+///
+/// # Errors
+/// `InvalidParameter`: it is zero, or not less than the order of the curve.
+pub(crate) fn wrap_private_number(
+    root: &RootKey,
+    spec: &KeySpec,
+    scalar: &[u8],
+) -> Result<KeyBlob> {
+    // The library derives points for key agreement only; the point of a number is the same for
+    // signing.
+    let point = agreement::PrivateKey::from_private_key(&ECDH_P256, scalar)
+        .map_err(|_rejected| ProviderError::invalid("the key is no private number of P-256"))?
+        .compute_public_key()
+        .map_err(|_unspecified| ProviderError::new(ErrorKind::Internal, "a point has no bytes"))?;
+    wrap_ecdsa(root, spec, scalar, point.as_ref())
 }
 
 /// Opens a blob and checks that it is of the usage and id that the caller names.
@@ -73,12 +95,17 @@ pub(crate) fn unwrap(root: &RootKey, key: KeyRef<'_>) -> Result<Key> {
     match Algorithm::from_number(u32::from(*algorithm)) {
         Some(Algorithm::HmacSha256) => Ok(Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &plain))),
         Some(Algorithm::EcdsaP256) => {
-            let (scalar, point) = plain.split_at_checked(SCALAR_BYTES).ok_or_else(damaged)?;
+            let (scalar, point) = plain.split_at_checked(PRIVATE_KEY_BYTES).ok_or_else(damaged)?;
             EcdsaKeyPair::from_private_key_and_public_key(SIGNING, scalar, point)
                 .map(Key::Ecdsa)
                 .map_err(|_rejected| damaged())
         }
-        None => Err(damaged()),
+        Some(Algorithm::Aes256Gcm) => {
+            let key: &[u8; AEAD_KEY_BYTES] =
+                plain.as_slice().try_into().map_err(|_length| damaged())?;
+            Ok(Key::Aead(soft_aead::Key::new(key)))
+        }
+        Some(Algorithm::Rsa2048 | Algorithm::Rsa4096) | None => Err(damaged()),
     }
 }
 

@@ -9,10 +9,12 @@ use aws_lc_rs::encoding::{AsBigEndian, EcPrivateKeyBin};
 use aws_lc_rs::rand;
 use aws_lc_rs::signature::{EcdsaKeyPair, KeyPair};
 use aws_lc_rs::{constant_time, hmac};
-use provider_core::key::{check_import_length, check_mac_input};
+use provider_core::key::{
+    AEAD_KEY_BYTES, check_aead_decrypt, check_aead_encrypt, check_import_length, check_mac_input,
+};
 use provider_core::{
-    Capabilities, ErrorKind, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, Protection, Provider,
-    ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature, Usage,
+    AeadInput, Capabilities, ErrorKind, Identity, Info, KeyBlob, KeyRef, KeySpec, Mac, Protection,
+    Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets, Settings, Signature, Usage,
 };
 use zeroize::Zeroizing;
 
@@ -75,6 +77,8 @@ impl Provider for SoftProvider {
                 .and(Capabilities::MAC)
                 .and(Capabilities::IMPORT_MAC)
                 .and(Capabilities::SIGN)
+                .and(Capabilities::IMPORT_SIGN)
+                .and(Capabilities::AEAD)
                 .and(Capabilities::NEVER_WAITS),
             concurrency: 64,
         }
@@ -85,10 +89,15 @@ impl Provider for SoftProvider {
         let tag = hmac::sign(&key, b"what do ya want for nothing?");
         constant_time::verify_slices_are_equal(tag.as_ref(), &RFC_4231_CASE_2)
             .map_err(|_differs| ProviderError::new(ErrorKind::Integrity, "HMAC-SHA256 is wrong"))?;
+        let wrong = || ProviderError::new(ErrorKind::Integrity, "AES-256-GCM is wrong");
         let wrapped = self.root.wrap(b"self test", b"plain")?;
         let plain = self.root.unwrap(b"self test", &wrapped);
         if plain.is_none_or(|plain| plain.as_slice() != b"plain") {
-            return Err(ProviderError::new(ErrorKind::Integrity, "AES-256-GCM is wrong"));
+            return Err(wrong());
+        }
+        let key = soft_aead::Key::new(&[0; AEAD_KEY_BYTES]);
+        if key.encrypt(&[0; 12], &[], &[]) != Ok(GCM_CASE_13.to_vec()) {
+            return Err(wrong());
         }
         Ok(())
     }
@@ -105,18 +114,26 @@ impl Provider for SoftProvider {
                 let pair = EcdsaKeyPair::generate(SIGNING).map_err(|_failed| no_randomness())?;
                 let scalar: EcPrivateKeyBin<'_> =
                     pair.private_key().as_be_bytes().map_err(|_unspecified| no_randomness())?;
-                blob::wrap_ecdsa(&self.root, spec, scalar.as_ref(), &pair)
+                blob::wrap_ecdsa(&self.root, spec, scalar.as_ref(), pair.public_key().as_ref())
             }
+            Usage::Aead => {
+                let mut key = Zeroizing::new([0; AEAD_KEY_BYTES]);
+                rand::fill(key.as_mut_slice()).map_err(|_unspecified| no_randomness())?;
+                blob::wrap_aead(&self.root, spec, key.as_slice())
+            }
+            Usage::Rsa => Err(no_rsa()),
         }
     }
 
     fn import(&self, spec: &KeySpec, key: &SecretBytes) -> Result<KeyBlob> {
         check_spec(spec)?;
-        check_import_length(key)?;
-        if spec.usage != Usage::Mac {
-            return Err(ProviderError::new(ErrorKind::Unsupported, "only mac keys are imported"));
+        check_import_length(spec.usage, key)?;
+        match spec.usage {
+            Usage::Mac => blob::wrap_hmac(&self.root, spec, key.expose()),
+            Usage::Aead => blob::wrap_aead(&self.root, spec, key.expose()),
+            Usage::Sign => blob::wrap_private_number(&self.root, spec, key.expose()),
+            Usage::Seal | Usage::Rsa => Err(not_imported()),
         }
-        blob::wrap_hmac(&self.root, spec, key.expose())
     }
 
     fn destroy(&self, key: KeyRef<'_>) -> Result<()> {
@@ -129,7 +146,9 @@ impl Provider for SoftProvider {
         check_mac_input(key.usage, input)?;
         match &self.ready_key(key)?.key {
             Key::Hmac(hmac_key) => Ok(Mac::copy_of(hmac::sign(hmac_key, input).as_ref())),
-            Key::Ecdsa(_) => Err(ProviderError::invalid("a sign key computes no mac")),
+            Key::Ecdsa(_) | Key::Aead(_) => {
+                Err(ProviderError::invalid("a key of this usage computes no mac"))
+            }
         }
     }
 
@@ -151,6 +170,21 @@ impl Provider for SoftProvider {
         let signature = pair.sign_digest(&digest).map_err(|_failed| internal("signing failed"))?;
         let bytes = signature.as_ref().try_into();
         bytes.map(Signature).map_err(|_length| internal("the signature has another length"))
+    }
+
+    fn aead_encrypt(&self, key: KeyRef<'_>, input: AeadInput<'_>) -> Result<Vec<u8>> {
+        check_aead_encrypt(input)?;
+        let ready = self.ready_key(key)?;
+        let sealed = aead(&ready.key)?.encrypt(input.iv, input.aad, input.text);
+        sealed.map_err(|_failed| internal("encrypting failed"))
+    }
+
+    fn aead_decrypt(&self, key: KeyRef<'_>, input: AeadInput<'_>) -> Result<SecretBytes> {
+        check_aead_decrypt(input)?;
+        let ready = self.ready_key(key)?;
+        let text = aead(&ready.key)?.decrypt(input.iv, input.aad, input.text);
+        let other = |_failed| ProviderError::new(ErrorKind::Integrity, "the tag is another one");
+        text.map(SecretBytes::new).map_err(other)
     }
 }
 
@@ -184,11 +218,17 @@ const RFC_4231_CASE_2: [u8; 32] = [
     0x5a, 0x00, 0x3f, 0x08, 0x9d, 0x27, 0x39, 0x83, 0x9d, 0xec, 0x58, 0xb9, 0x64, 0xec, 0x38, 0x43,
 ];
 
+/// Test case 13 of McGrew and Viega, The Galois/Counter Mode of Operation, appendix B: nothing
+/// encrypted under a key and an initialization vector of zeros.
+const GCM_CASE_13: [u8; 16] = [
+    0x53, 0x0f, 0x8a, 0xfb, 0xc7, 0x45, 0x36, 0xb9, 0xa9, 0x63, 0xb4, 0xf1, 0xc4, 0xcb, 0x73, 0x8b,
+];
+
 fn check_spec(spec: &KeySpec) -> Result<()> {
     if spec.state.is_some() {
         return Err(ProviderError::new(ErrorKind::Unsupported, "software has no machine state"));
     }
-    if spec.algorithm != spec.usage.default_algorithm() {
+    if !spec.usage.has(spec.algorithm) {
         return Err(ProviderError::new(ErrorKind::Unsupported, "usage and algorithm do not fit"));
     }
     Ok(())
@@ -197,8 +237,23 @@ fn check_spec(spec: &KeySpec) -> Result<()> {
 fn ecdsa(key: &Key) -> Result<&EcdsaKeyPair> {
     match key {
         Key::Ecdsa(pair) => Ok(pair),
-        Key::Hmac(_) => Err(ProviderError::invalid("an HMAC key does not sign")),
+        Key::Hmac(_) | Key::Aead(_) => Err(ProviderError::invalid("the key does not sign")),
     }
+}
+
+fn aead(key: &Key) -> Result<&soft_aead::Key> {
+    match key {
+        Key::Aead(key) => Ok(key),
+        Key::Hmac(_) | Key::Ecdsa(_) => Err(ProviderError::invalid("the key does not encrypt")),
+    }
+}
+
+fn no_rsa() -> ProviderError {
+    ProviderError::new(ErrorKind::Unsupported, "software has no rsa keys")
+}
+
+fn not_imported() -> ProviderError {
+    ProviderError::new(ErrorKind::Unsupported, "no key of this usage is imported")
 }
 
 fn internal(what: &str) -> ProviderError {

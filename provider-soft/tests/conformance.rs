@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::tests_outside_test_module, reason = "an integration test")]
 
 use aws_lc_rs::digest::{Digest, SHA256};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+};
 use provider_core::conformance::{self, Setup};
 use provider_core::{SecretBytes, Secrets, Settings};
 
@@ -16,6 +18,11 @@ fn verify(point: &[u8; 65], digest: &[u8; 32], signature: &[u8; 64]) -> bool {
     key.verify_digest_sig(&digest, signature).is_ok()
 }
 
+fn verify_rsa(modulus: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let key = RsaPublicKeyComponents { n: modulus, e: &[1, 0, 1] };
+    key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
+}
+
 #[test]
 #[expect(unsafe_code, reason = "the kit calls through the C table")]
 fn soft_provider_keeps_the_contract() {
@@ -24,6 +31,7 @@ fn soft_provider_keeps_the_contract() {
         device: &|| root(1),
         other_device: &|| root(2),
         verify: &verify,
+        verify_rsa: &verify_rsa,
     };
     // SAFETY: the entry is that of the crate under test, made by the export macro.
     let outcome = unsafe { conformance::run(&setup) };

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! magic "SHTK" | version 1 | usage | algorithm | id 16 | parent name | binding | public | private
+//!              | salt 32 | wrapped key 40      (of an aead key only)
 //! ```
-//! Usage and algorithm are one byte each, as their ABI numbers; the last four are a big-endian
-//! u16 length and that many bytes. The binding is empty, or its text, a zero byte, and the values
-//! its PCRs had at creation. Public and private are TPMT_PUBLIC and the buffer of TPM2B_PRIVATE
-//! (TPM 2.0 Part 2, 12.2.4 and 12.3.7).
+//! Usage and algorithm are one byte each, as their ABI numbers; the four after the id are a
+//! big-endian u16 length and that many bytes. The binding is empty, or its text, a zero byte, and
+//! the values its PCRs had at creation. Public and private are TPMT_PUBLIC and the buffer of
+//! TPM2B_PRIVATE (TPM 2.0 Part 2, 12.2.4 and 12.3.7).
+//!
+//! An aead key is an AES key that the HMAC key of public and private wraps. It has no binding.
 //!
 //! The TPM authenticates public and private. Usage and id of an unbound key are in its public
 //! area too, as the policy digest that no session can reach; those of a bound key, whose policy
@@ -14,6 +17,7 @@
 
 use aws_lc_rs::digest::SHA256_OUTPUT_LEN;
 use provider_core::{Algorithm, ErrorKind, KeyId, KeyRef, ProviderError, Result, Usage};
+use soft_aead::wrapped::{SALT_BYTES, WRAPPED_BYTES};
 
 use crate::binding::{Binding, sha256};
 
@@ -49,6 +53,15 @@ pub(crate) struct Blob {
     pub(crate) public: Vec<u8>,
     /// Encrypted by the TPM; not secret.
     pub(crate) private: Vec<u8>,
+    /// Of an aead key, and of no other.
+    pub(crate) wrapped: Option<Wrapped>,
+}
+
+/// An AES key under a key-encryption key that the TPM's HMAC key and the salt give; not secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wrapped {
+    pub(crate) salt: [u8; SALT_BYTES],
+    pub(crate) key: [u8; WRAPPED_BYTES],
 }
 
 impl Purpose {
@@ -95,12 +108,16 @@ impl Blob {
         push(&mut bytes, &encode_bound(purpose.bound.as_ref()))?;
         push(&mut bytes, &self.public)?;
         push(&mut bytes, &self.private)?;
+        if let Some(wrapped) = &self.wrapped {
+            bytes.extend(wrapped.salt);
+            bytes.extend(wrapped.key);
+        }
         Ok(bytes)
     }
 
-    /// The Name of the key's public area, whose nameAlg is SHA-256 (TPM 2.0 Part 1, 16).
+    /// The Name of the key's public area.
     pub(crate) fn name(&self) -> Vec<u8> {
-        [&NAME_ALGORITHM[..], &sha256(&self.public)].concat()
+        name(&self.public)
     }
 
     /// Reads a blob; there is exactly one encoding of each.
@@ -112,6 +129,11 @@ impl Blob {
             ProviderError::new(ErrorKind::Integrity, "the blob is not a key of this provider")
         })
     }
+}
+
+/// The Name of a public area, whose nameAlg is SHA-256 (TPM 2.0 Part 1, 16).
+pub(crate) fn name(public: &[u8]) -> Vec<u8> {
+    [&NAME_ALGORITHM[..], &sha256(public)].concat()
 }
 
 fn byte(number: u32) -> u8 {
@@ -158,7 +180,7 @@ fn read(bytes: &[u8]) -> Option<Blob> {
     let [usage, algorithm] = take_array(&mut rest)?;
     let usage = Usage::from_number(usage.into())?;
     let algorithm = Algorithm::from_number(algorithm.into())?;
-    if usage.default_algorithm() != algorithm {
+    if !usage.has(algorithm) {
         return None;
     }
     let id = KeyId(take_array(&mut rest)?);
@@ -166,8 +188,15 @@ fn read(bytes: &[u8]) -> Option<Blob> {
     let bound = decode_bound(&take_part(&mut rest)?)?;
     let public = take_part(&mut rest)?;
     let private = take_part(&mut rest)?;
+    let wrapped = match (usage, &bound) {
+        (Usage::Aead, Some(_)) => return None,
+        (Usage::Aead, None) => {
+            Some(Wrapped { salt: take_array(&mut rest)?, key: take_array(&mut rest)? })
+        }
+        (Usage::Seal | Usage::Mac | Usage::Sign | Usage::Rsa, _) => None,
+    };
     let purpose = Purpose { usage, algorithm, id, bound };
-    rest.is_empty().then_some(Blob { purpose, parent, public, private })
+    rest.is_empty().then_some(Blob { purpose, parent, public, private, wrapped })
 }
 
 /// Takes bytes of a fixed number from the front.
@@ -203,7 +232,16 @@ mod tests {
             id: KeyId([3; 16]),
             bound,
         };
-        Blob { purpose, parent: vec![1; 34], public: vec![2; 48], private: vec![3; 158] }
+        let (parent, public, private) = (vec![1; 34], vec![2; 48], vec![3; 158]);
+        Blob { purpose, parent, public, private, wrapped: None }
+    }
+
+    fn aead(text: Option<&str>) -> Blob {
+        let mut blob = blob(text);
+        blob.purpose.usage = Usage::Aead;
+        blob.purpose.algorithm = Algorithm::Aes256Gcm;
+        blob.wrapped = Some(Wrapped { salt: [5; SALT_BYTES], key: [6; WRAPPED_BYTES] });
+        blob
     }
 
     fn check(blob: &Blob) {
@@ -224,6 +262,26 @@ mod tests {
     #[test]
     fn bound_key_returns_and_no_prefix_decodes() {
         check(&blob(Some("sha256:7,11")));
+    }
+
+    #[test]
+    fn aead_key_returns_and_no_prefix_decodes() {
+        check(&aead(None));
+    }
+
+    #[test]
+    fn bound_aead_key_is_refused() {
+        assert!(Blob::decode(&aead(Some("sha256:7")).encode().unwrap()).is_err());
+    }
+
+    #[test]
+    fn rsa_key_of_either_length_returns() {
+        for algorithm in [Algorithm::Rsa2048, Algorithm::Rsa4096] {
+            let mut rsa = blob(None);
+            rsa.purpose.usage = Usage::Rsa;
+            rsa.purpose.algorithm = algorithm;
+            check(&rsa);
+        }
     }
 
     #[test]

@@ -67,6 +67,7 @@ const RC_INTEGRITY: u32 = 0x09F;
 pub(crate) const RC_POLICY_FAIL: u32 = 0x09D;
 pub(crate) const RC_VALUE: u32 = 0x084;
 pub(crate) const RC_PCR_CHANGED: u32 = 0x128;
+pub(crate) const RC_COMMAND_CODE: u32 = 0x143;
 pub(crate) const RC_OBJECT_MEMORY: u32 = 0x902;
 pub(crate) const RC_LOCKOUT: u32 = 0x921;
 const RC_AUTH_FAIL: u32 = 0x08E;
@@ -224,7 +225,7 @@ const NAMES: &[(u32, &str)] = &[
     (0x12E, "TPM_RC_TOO_MANY_CONTEXTS"),
     (0x12F, "TPM_RC_AUTH_UNAVAILABLE"),
     (0x130, "TPM_RC_REBOOT"),
-    (0x143, "TPM_RC_COMMAND_CODE"),
+    (RC_COMMAND_CODE, "TPM_RC_COMMAND_CODE"),
     (0x14B, "TPM_RC_NV_SPACE"),
     (0x14C, "TPM_RC_NV_DEFINED"),
     (0x155, "TPM_RC_SENSITIVE"),

@@ -3,26 +3,28 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use provider_core::key::{RANDOM_MAX_BYTES, check_import_length, check_mac_input};
-use provider_core::{
-    Capabilities, Condition, CounterRef, ErrorKind, Identity, Info, KeyBlob, KeyId, KeyRef,
-    KeySpec, Mac, Needs, Provider, ProviderError, PublicKey, Result, SecretBytes, Secrets,
-    Settings, Signature, Usage,
+use provider_core::key::{
+    RANDOM_MAX_BYTES, check_aead_decrypt, check_aead_encrypt, check_import_length, check_mac_input,
 };
+use provider_core::{
+    AeadInput, Condition, CounterRef, ErrorKind, Identity, Info, KeyBlob, KeyId, KeyRef, KeySpec,
+    Mac, Needs, Provider, ProviderError, PublicKey, Result, RsaModulus, RsaResult, SecretBytes,
+    Secrets, Settings, Signature, Usage,
+};
+use soft_aead::Failed;
 
 use crate::binding::Binding;
 use crate::config::Config;
 use crate::counter::Counter;
-use crate::device::{About, Device, Outcome, replaced};
+use crate::device::{Device, Outcome, replaced};
 use crate::error::{Fault, RC_LOCKOUT};
+use crate::info::{check_bus, info};
 use crate::needs;
 use crate::openssl;
 use crate::range::HandleRange;
 
 /// First byte of an identity: the Name of the storage root key follows.
 const IDENTITY_VERSION: u8 = 1;
-/// Longest note, bytes.
-const NOTES_MAX_BYTES: usize = 256;
 /// RFC 4231, 4.2: key, data and HMAC-SHA256 of test case 1.
 const KNOWN_KEY: [u8; 20] = [0x0B; 20];
 const KNOWN_DATA: &[u8] = b"Hi There";
@@ -77,8 +79,9 @@ impl Provider for TpmProvider {
 
     fn self_test(&self) -> Result<()> {
         let (usage, id) = (Usage::Mac, KeyId([0; 16]));
+        let spec = KeySpec { usage, algorithm: usage.default_algorithm(), id, state: None };
         let key = SecretBytes::copy_of(&KNOWN_KEY);
-        let KeyBlob(blob) = self.call(|device| device.create((usage, id), None, Some(&key)))?;
+        let KeyBlob(blob) = self.call(|device| device.create(&spec, None, Some(&key)))?;
         let key = KeyRef { usage, id, blob: &blob };
         let mac = self.call(|device| device.mac(key, KNOWN_DATA))?;
         self.destroy(key)?;
@@ -89,29 +92,25 @@ impl Provider for TpmProvider {
     }
 
     fn generate(&self, spec: &KeySpec) -> Result<KeyBlob> {
-        let binding = check_spec(spec)?;
-        self.call(|device| device.create((spec.usage, spec.id), binding.as_ref(), None))
+        let binding = self.check_spec(spec)?;
+        self.call(|device| device.create(spec, binding.as_ref(), None))
     }
 
     fn import(&self, spec: &KeySpec, key: &SecretBytes) -> Result<KeyBlob> {
-        let binding = check_spec(spec)?;
-        if spec.usage != Usage::Mac {
-            let detail = "only keys of usage mac can be imported";
-            return Err(ProviderError::new(ErrorKind::Unsupported, detail));
-        }
-        check_import_length(key)?;
-        self.call(|device| device.create((spec.usage, spec.id), binding.as_ref(), Some(key)))
+        let binding = self.check_spec(spec)?;
+        check_import_length(spec.usage, key)?;
+        self.call(|device| device.create(spec, binding.as_ref(), Some(key)))
     }
 
     /// The TPM keeps nothing of a key but a copy that is loaded for use, and a persistent one
     /// where the settings allow that, which has to go.
     fn destroy(&self, key: KeyRef<'_>) -> Result<()> {
         if self.config.persist_keys.is_some() {
-            return self.call(|device| device.forget(key.blob));
+            return self.call(|device| device.forget(key));
         }
         let mut place = self.lock();
         if let Some(device) = place.as_mut()
-            && device.forget(key.blob).is_err()
+            && device.forget(key).is_err()
         {
             // Opening anew flushes whatever is loaded.
             *place = None;
@@ -132,13 +131,42 @@ impl Provider for TpmProvider {
     }
 
     fn public_key(&self, key: KeyRef<'_>) -> Result<PublicKey> {
-        check_sign(key)?;
+        check_usage(key, Usage::Sign)?;
         self.call(|device| device.point(key)).map(PublicKey)
     }
 
     fn sign(&self, key: KeyRef<'_>, digest: &[u8; 32]) -> Result<Signature> {
-        check_sign(key)?;
+        check_usage(key, Usage::Sign)?;
         self.call(|device| device.sign(key, *digest)).map(Signature)
+    }
+
+    fn aead_encrypt(&self, key: KeyRef<'_>, input: AeadInput<'_>) -> Result<Vec<u8>> {
+        check_usage(key, Usage::Aead)?;
+        check_aead_encrypt(input)?;
+        let aead = self.call(|device| device.aead_key(key))?;
+        aead.encrypt(input.iv, input.aad, input.text).map_err(|Failed| {
+            ProviderError::new(ErrorKind::Internal, "AES-256-GCM failed to encrypt")
+        })
+    }
+
+    fn aead_decrypt(&self, key: KeyRef<'_>, input: AeadInput<'_>) -> Result<SecretBytes> {
+        check_usage(key, Usage::Aead)?;
+        check_aead_decrypt(input)?;
+        let aead = self.call(|device| device.aead_key(key))?;
+        let text = aead.decrypt(input.iv, input.aad, input.text);
+        text.map(SecretBytes::new).map_err(|Failed| {
+            ProviderError::new(ErrorKind::Integrity, "the tag is not that of the text")
+        })
+    }
+
+    fn rsa_public(&self, key: KeyRef<'_>) -> Result<RsaModulus> {
+        check_usage(key, Usage::Rsa)?;
+        self.call(|device| device.modulus(key)).map(RsaModulus)
+    }
+
+    fn rsa_private(&self, key: KeyRef<'_>, input: &[u8]) -> Result<RsaResult> {
+        check_usage(key, Usage::Rsa)?;
+        self.call(|device| device.rsa_private(key, input))
     }
 
     fn counter_create(&self, id: KeyId) -> Result<(KeyBlob, u64)> {
@@ -207,6 +235,18 @@ impl TpmProvider {
         }
     }
 
+    fn check_spec(&self, spec: &KeySpec) -> Result<Option<Binding>> {
+        let unsupported = |detail: String| Err(ProviderError::new(ErrorKind::Unsupported, detail));
+        if !self.info.capabilities.can_generate(spec.usage, spec.algorithm) {
+            return unsupported(format!("no {:?} keys of {:?} here", spec.usage, spec.algorithm));
+        }
+        if spec.usage == Usage::Aead && spec.state.is_some() {
+            // It would be in memory yet when the state is another.
+            return unsupported("an aead key cannot be bound to PCRs".into());
+        }
+        spec.state.as_ref().map(|state| Binding::parse(state.as_str())).transpose()
+    }
+
     fn counters(&self) -> Result<HandleRange> {
         self.config.counters.ok_or_else(|| {
             ProviderError::new(ErrorKind::Unsupported, "counters are off by the setting counters")
@@ -245,113 +285,9 @@ fn decode_identity(identity: &Identity) -> Result<&[u8]> {
     }
 }
 
-fn check_bus(config: &Config, about: &About) -> Result<()> {
-    let clear = !config.session_encryption && about.vendor.is_on_a_bus(&config.tcti.reach);
-    if clear && !config.danger_clear_bus {
-        return Err(ProviderError::invalid(format!(
-            "session_encryption = false would show keys and MACs on the bus of this TPM ({}); \
-             leave it on, or accept that by danger_clear_bus = true",
-            about.vendor.manufacturer
-        )));
-    }
-    Ok(())
-}
-
-fn info(config: &Config, about: &About, more: impl Iterator<Item = String>) -> Info {
-    let mut notes = Vec::new();
-    if !config.session_encryption {
-        let where_to = if about.vendor.is_on_a_bus(&config.tcti.reach) {
-            "keys and MACs pass the bus in the clear (danger_clear_bus)"
-        } else {
-            "session_encryption is off"
-        };
-        notes.push(where_to.to_owned());
-    }
-    notes.extend(more);
-    let counters = match (config.counters, about.owner_has_password) {
-        (None, _) => Capabilities::default(),
-        (Some(_), false) => Capabilities::COUNTER,
-        (Some(_), true) => {
-            notes.push("the owner hierarchy has a password, so no counters are made".into());
-            Capabilities::default()
-        }
-    };
-    let mut notes = notes.join("; ");
-    notes.retain(|character| character == ' ' || character.is_ascii_graphic());
-    notes.truncate(NOTES_MAX_BYTES);
-    let vendor = &about.vendor;
-    Info {
-        kind: "tpm".into(),
-        manufacturer: format!("{} {}", vendor.manufacturer, vendor.string).trim().to_owned(),
-        firmware: about.firmware.clone(),
-        notes,
-        protection: vendor.protection(&config.tcti.reach),
-        capabilities: Capabilities::SEAL
-            .and(Capabilities::MAC)
-            .and(Capabilities::IMPORT_MAC)
-            .and(Capabilities::SIGN)
-            .and(Capabilities::STATE_BINDING)
-            .and(counters),
-        concurrency: 1,
-    }
-}
-
-fn check_spec(spec: &KeySpec) -> Result<Option<Binding>> {
-    if spec.algorithm != spec.usage.default_algorithm() {
-        let detail = format!("{:?} keys are not {:?}", spec.usage, spec.algorithm);
-        return Err(ProviderError::new(ErrorKind::Unsupported, detail));
-    }
-    spec.state.as_ref().map(|state| Binding::parse(state.as_str())).transpose()
-}
-
-fn check_sign(key: KeyRef<'_>) -> Result<()> {
-    if key.usage == Usage::Sign {
+fn check_usage(key: KeyRef<'_>, usage: Usage) -> Result<()> {
+    if key.usage == usage {
         return Ok(());
     }
-    Err(ProviderError::invalid("only a sign key signs or has a public half"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vendor::Vendor;
-
-    fn check(entries: &[(&str, &str)], manufacturer: &str, notes: Option<&str>) {
-        let config = Config::new(Settings::new(entries.iter().copied()), Secrets::default());
-        let config = config.unwrap();
-        let vendor = Vendor { manufacturer: manufacturer.into(), string: String::new() };
-        let about = About { vendor, firmware: "1.2.3.4".into(), owner_has_password: false };
-        match (check_bus(&config, &about), notes) {
-            (Ok(()), Some(notes)) => {
-                assert_eq!(info(&config, &about, std::iter::empty()).notes, notes)
-            }
-            (Err(error), None) => {
-                assert_eq!(error.kind, ErrorKind::InvalidParameter);
-                assert!(error.detail.contains("danger_clear_bus = true"), "{error}");
-            }
-            (seen, _) => panic!("{seen:?}"),
-        }
-    }
-
-    #[test]
-    fn chip_without_encryption_is_refused() {
-        check(&[("session_encryption", "false")], "IFX", None);
-        check(&[("session_encryption", "false"), ("tcti", "device:/dev/tpm0")], "ACME", None);
-    }
-
-    #[test]
-    fn chip_without_encryption_by_the_dangerous_setting_is_noted() {
-        let entries = [("session_encryption", "false"), ("danger_clear_bus", "true")];
-        check(&entries, "IFX", Some("keys and MACs pass the bus in the clear (danger_clear_bus)"));
-    }
-
-    #[test]
-    fn firmware_tpm_without_encryption_is_noted() {
-        check(&[("session_encryption", "false")], "INTC", Some("session_encryption is off"));
-    }
-
-    #[test]
-    fn chip_with_encryption_needs_no_note() {
-        check(&[], "IFX", Some(""));
-    }
+    Err(ProviderError::invalid(format!("only a key of usage {usage:?} does that")))
 }

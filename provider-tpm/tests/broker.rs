@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use provider_core::{
-    ErrorKind, Identity, KeyBlob, KeyId, KeyRef, KeySpec, Provider, Secrets, Settings,
-    StateBinding, Usage,
+    AeadInput, ErrorKind, Identity, KeyBlob, KeyId, KeyRef, KeySpec, Provider, SecretBytes,
+    Secrets, Settings, StateBinding, Usage,
 };
 use provider_tpm::TpmProvider;
 use swtpm_fixtures::{CommandCounter, Swtpm};
@@ -95,6 +95,7 @@ fn use_many_keys() {
     assert_eq!(again, identity);
     two_programs_do_not_disturb_each_other(&one, &two);
     bound_keys_work(&one);
+    wrapped_and_imported_keys_work(&one, &two);
     one.self_test().unwrap();
     two.self_test().unwrap();
 }
@@ -154,6 +155,25 @@ fn bound_keys_work(provider: &TpmProvider) {
         let error = provider.mac(other, provider_core::key::SEAL_LABEL).unwrap_err();
         assert_eq!(error.kind, ErrorKind::InvalidParameter);
     }
+}
+
+fn wrapped_and_imported_keys_work(one: &TpmProvider, two: &TpmProvider) {
+    let id = KeyId([7; 16]);
+    let aead = generate(one, Usage::Aead, None);
+    let aead = KeyRef { usage: Usage::Aead, id, blob: &aead };
+    let input = AeadInput { iv: b"iv", aad: b"", text: b"message" };
+    let text = one.aead_encrypt(aead, input).unwrap();
+    let text = two.aead_decrypt(aead, AeadInput { text: &text, ..input }).unwrap();
+    assert_eq!(text.expose(), b"message");
+    let rsa = generate(one, Usage::Rsa, None);
+    let rsa = KeyRef { usage: Usage::Rsa, id, blob: &rsa };
+    let [first, other] =
+        [one, two].map(|provider| provider.rsa_private(rsa, &[1; 256]).unwrap().expose().to_vec());
+    assert_eq!(first, other);
+    let (usage, algorithm) = (Usage::Sign, Usage::Sign.default_algorithm());
+    let spec = KeySpec { usage, algorithm, id, state: None };
+    let KeyBlob(sign) = one.import(&spec, &SecretBytes::copy_of(&[3; 32])).unwrap();
+    two.sign(KeyRef { usage, id, blob: &sign }, &[1; 32]).unwrap();
 }
 
 fn generate(provider: &TpmProvider, usage: Usage, state: Option<&str>) -> Vec<u8> {

@@ -4,7 +4,9 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use aws_lc_rs::digest::{Digest, SHA256};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+};
 use provider_core::conformance::{self, Setup};
 use provider_core::{Secrets, Settings};
 use swtpm_fixtures::Swtpm;
@@ -25,6 +27,11 @@ fn verify(point: &[u8; 65], digest: &[u8; 32], signature: &[u8; 64]) -> bool {
     key.verify_digest_sig(&digest, signature).is_ok()
 }
 
+fn verify_rsa(modulus: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let key = RsaPublicKeyComponents { n: modulus, e: &[1, 0, 1] };
+    key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
+}
+
 #[expect(unsafe_code, reason = "the kit calls through the C table")]
 fn check(settings: &[(&str, &str)]) {
     let (device, other) = (Swtpm::start().unwrap(), Swtpm::start().unwrap());
@@ -33,6 +40,7 @@ fn check(settings: &[(&str, &str)]) {
         device: &|| at(&device, settings),
         other_device: &|| at(&other, settings),
         verify: &verify,
+        verify_rsa: &verify_rsa,
     };
     // SAFETY: the entry is that of the crate under test, made by the export macro.
     let outcome = unsafe { conformance::run(&setup) };

@@ -12,6 +12,7 @@ use crate::command::audit::AuditCommand;
 use crate::command::config::ConfigCommand;
 use crate::command::counter::CounterCommand;
 use crate::command::key::KeyCommand;
+use crate::command::keyd::ImportKeydArgs;
 use crate::command::mac::{MacArgs, VerifyArgs};
 use crate::command::provider::ProviderCommand;
 use crate::command::random::RandomArgs;
@@ -121,6 +122,8 @@ pub(crate) enum Command {
     /// Check the audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Move the keys of an aziot Key Service into the devices of the host
+    ImportKeyd(ImportKeydArgs),
     /// Check a configuration
     #[command(subcommand)]
     Config(ConfigCommand),

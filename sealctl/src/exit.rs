@@ -45,7 +45,9 @@ impl Exit {
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done",
-            Self::No => "the answer is no: MAC not valid, audit broken, configuration faulty",
+            Self::No => {
+                "the answer is no: MAC not valid, audit broken, configuration faulty, not every key moved"
+            }
             Self::Usage => "wrong command line, or a file that cannot be read or written",
             Self::Unreachable => "no host there, or what answers is not the host",
             Self::Refused => "refused by the host; the same request will not succeed",

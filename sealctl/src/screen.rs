@@ -41,6 +41,12 @@ pub(crate) fn warn(text: &str) {
     let _unwritten = writeln!(io::stderr(), "sealctl: {}", plain(text));
 }
 
+/// Writes beside the output, as it is.
+pub(crate) fn beside(text: &str) {
+    // Nobody is left to tell when this cannot be written.
+    let _unwritten = io::stderr().write_all(text.as_bytes());
+}
+
 /// A table with a head, columns two blanks apart.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();

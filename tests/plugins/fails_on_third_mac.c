@@ -9,7 +9,7 @@ static atomic_int macs, tests_failed;
 
 static int32_t mac(sealhost_instance *instance, const sealhost_key_ref *key,
                    const uint8_t *input, size_t input_len, uint8_t *mac_out) {
-    if (key->usage == SEALHOST_USAGE_MAC) {
+    if (is_callers_mac(key, input, input_len)) {
         if (atomic_fetch_add(&macs, 1) == 2) {
             return fail(SEALHOST_ERROR_DEVICE_GONE, "unplugged");
         }

@@ -6,7 +6,7 @@
 
 static int32_t mac(sealhost_instance *instance, const sealhost_key_ref *key,
                    const uint8_t *input, size_t input_len, uint8_t *mac_out) {
-    if (key->usage == SEALHOST_USAGE_MAC) {
+    if (is_callers_mac(key, input, input_len)) {
         for (;;) {
             pause();
         }

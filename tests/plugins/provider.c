@@ -298,6 +298,13 @@ static int32_t check_input(uint32_t usage, const uint8_t *input, size_t input_le
     return OK;
 }
 
+bool is_callers_mac(const sealhost_key_ref *key, const uint8_t *input, size_t input_len) {
+    static const char first_use[] = "first use of a new key";
+    const size_t length = sizeof first_use - 1;
+    const bool is_first = input_len == length && memcmp(input, first_use, length) == 0;
+    return key->usage == SEALHOST_USAGE_MAC && !is_first;
+}
+
 int32_t good_mac(sealhost_instance *instance, const sealhost_key_ref *key,
                  const uint8_t *input, size_t input_len, uint8_t *mac_out) {
     if (instance == NULL || key == NULL || key->size < sizeof *key || mac_out == NULL) {

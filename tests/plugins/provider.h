@@ -4,6 +4,8 @@
 #ifndef PROVIDER_H
 #define PROVIDER_H
 
+#include <stdbool.h>
+
 #include "sealhost_provider.h"
 
 #define OK 0
@@ -41,6 +43,10 @@ int32_t open_without(const char *key,
                      const uint8_t *identity, size_t identity_len,
                      uint8_t *identity_out, size_t *identity_out_len,
                      sealhost_instance **instance_out);
+
+/* Whether it is a MAC of a mac key for a caller: not the one by which the host tries a new key
+ * (docs/abi.md, `generate`), so that there are keys with which to have the fault. */
+bool is_callers_mac(const sealhost_key_ref *key, const uint8_t *input, size_t input_len);
 
 /* Touches what is not there. (A SIGSEGV that is only raised is swallowed by the handler with which
  * Rust tells stack overflows, and which then waits for the real thing.) */

@@ -7,6 +7,7 @@
  *               in the journal count. Then one rule a line:
  *                   FUNCTION FROM TO ACTION NUMBER
  *               rv      returns the number instead of calling
+ *               after   calls, then returns the number
  *               flags   sets bits in the flags of C_GetTokenInfo
  *               sleep   waits so many milliseconds, then calls
  *               leak    keeps so many bytes, then calls
@@ -36,6 +37,7 @@ static CK_FUNCTION_LIST shown;
 
 struct outcome {
     CK_RV rv;
+    CK_RV after;
     unsigned long flags;
     unsigned long sleep_ms;
     unsigned long leak;
@@ -89,6 +91,8 @@ static void read_rules(const char *function, struct outcome *outcome)
             continue;
         if (strcmp(action, "rv") == 0)
             outcome->rv = number;
+        else if (strcmp(action, "after") == 0)
+            outcome->after = number;
         else if (strcmp(action, "flags") == 0)
             outcome->flags |= number;
         else if (strcmp(action, "sleep") == 0)
@@ -107,7 +111,7 @@ static void read_rules(const char *function, struct outcome *outcome)
 
 static struct outcome begin(const char *function)
 {
-    struct outcome outcome = {CKR_OK, 0, 0, 0, 0, 0};
+    struct outcome outcome = {CKR_OK, CKR_OK, 0, 0, 0, 0, 0};
     pthread_mutex_lock(&lock);
     note(function);
     read_rules(function, &outcome);
@@ -131,7 +135,8 @@ static struct outcome begin(const char *function)
     static CK_RV shim_##name parameters                                                            \
     {                                                                                              \
         struct outcome outcome = begin(#name);                                                     \
-        return outcome.rv != CKR_OK ? outcome.rv : real->name arguments;                           \
+        CK_RV rv = outcome.rv != CKR_OK ? outcome.rv : real->name arguments;                       \
+        return outcome.after != CKR_OK ? outcome.after : rv;                                       \
     }
 
 typedef CK_SESSION_HANDLE SESSION;
@@ -161,6 +166,10 @@ WRAP(C_SignInit, (SESSION session, CK_MECHANISM *mechanism, OBJECT key), (sessio
 WRAP(C_Sign, (SESSION session, unsigned char *data, CK_ULONG length, unsigned char *signature, CK_ULONG *signature_length), (session, data, length, signature, signature_length))
 WRAP(C_VerifyInit, (SESSION session, CK_MECHANISM *mechanism, OBJECT key), (session, mechanism, key))
 WRAP(C_Verify, (SESSION session, unsigned char *data, CK_ULONG length, unsigned char *signature, CK_ULONG signature_length), (session, data, length, signature, signature_length))
+WRAP(C_EncryptInit, (SESSION session, CK_MECHANISM *mechanism, OBJECT key), (session, mechanism, key))
+WRAP(C_Encrypt, (SESSION session, unsigned char *data, CK_ULONG length, unsigned char *sealed, CK_ULONG *sealed_length), (session, data, length, sealed, sealed_length))
+WRAP(C_DecryptInit, (SESSION session, CK_MECHANISM *mechanism, OBJECT key), (session, mechanism, key))
+WRAP(C_Decrypt, (SESSION session, unsigned char *sealed, CK_ULONG length, unsigned char *data, CK_ULONG *data_length), (session, sealed, length, data, data_length))
 WRAP(C_GenerateKey, (SESSION session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *template, CK_ULONG count, OBJECT *key), (session, mechanism, template, count, key))
 WRAP(C_GenerateKeyPair, (SESSION session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public_template, CK_ULONG public_count, CK_ATTRIBUTE *private_template, CK_ULONG private_count, OBJECT *public_key, OBJECT *private_key), (session, mechanism, public_template, public_count, private_template, private_count, public_key, private_key))
 WRAP(C_GenerateRandom, (SESSION session, unsigned char *bytes, CK_ULONG length), (session, bytes, length))
@@ -210,6 +219,10 @@ __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST 
     SHOW(C_Sign);
     SHOW(C_VerifyInit);
     SHOW(C_Verify);
+    SHOW(C_EncryptInit);
+    SHOW(C_Encrypt);
+    SHOW(C_DecryptInit);
+    SHOW(C_Decrypt);
     SHOW(C_GenerateKey);
     SHOW(C_GenerateKeyPair);
     SHOW(C_GenerateRandom);

@@ -14,6 +14,7 @@ mod dice;
 pub mod faults;
 pub mod http;
 mod in_front;
+pub mod keyd;
 pub mod ledger;
 mod process;
 mod rounds;

@@ -35,6 +35,7 @@ pub struct Setup {
     mode: &'static str,
     audit: Option<PathBuf>,
     rotation: String,
+    pub(crate) keyd: Option<String>,
 }
 
 impl Default for Setup {
@@ -49,6 +50,7 @@ impl Default for Setup {
             mode: "0660",
             audit: None,
             rotation: String::new(),
+            keyd: None,
         }
     }
 }
@@ -127,6 +129,11 @@ impl Setup {
     pub fn with_provider(mut self, toml: &str) -> Self {
         let _infallible = write!(self.providers, "\n[[provider]]\n{toml}");
         self
+    }
+
+    /// What the configuration says of providers.
+    pub(crate) fn providers_text(&self) -> &str {
+        &self.providers
     }
 
     /// Replaces the rules.
@@ -459,13 +466,16 @@ impl Sealhost {
         let audit = self.audit_path();
         let dir = self.dir().display();
         let order = order.as_ref().map(|order| format!("order = {order:?}\n")).unwrap_or_default();
+        let keyd = self.setup.keyd.as_ref().map_or_else(String::new, |keyd| {
+            format!("[listen.keyd]\nsocket = \"{dir}/keyd.sock\"\nmode = \"{mode}\"\n{keyd}\n")
+        });
         let text = format!(
             "[listen]\nsocket = \"{dir}/api.sock\"\nmode = \"{mode}\"\n\
              [state]\ndir = \"{dir}/state\"\n\
              [plugins]\ndir = \"{dir}/plugins\"\n\
              [audit]\npath = \"{}\"\n{rotation}\n\
              [selection]\nfloor = \"{floor}\"\nfallback_after = \"{fallback_after}\"\n{order}\
-             {more}{providers}\n{rules}",
+             {keyd}{more}{providers}\n{rules}",
             audit.display(),
         );
         let text = text.replace(in_front::HOST_DIR, &dir.to_string());

@@ -126,12 +126,12 @@ fn metrics_count_what_was_done_and_how_it_ended() {
     assert_eq!(metrics.status, 200);
     assert!(metrics.header("content-type").unwrap().contains("openmetrics-text"));
     for line in [
-        "sealhost_requests_total{operation=\"create\",outcome=\"ok\"} 1",
-        "sealhost_requests_total{operation=\"seal\",outcome=\"ok\"} 2",
-        "sealhost_requests_total{operation=\"unseal\",outcome=\"ok\"} 1",
-        "sealhost_requests_total{operation=\"unseal\",outcome=\"not_found\"} 1",
-        "sealhost_requests_total{operation=\"none\",outcome=\"not_found\"} 1",
-        "sealhost_request_duration_seconds_count{operation=\"seal\"} 2",
+        "sealhost_requests_total{api=\"native\",operation=\"create\",outcome=\"ok\"} 1",
+        "sealhost_requests_total{api=\"native\",operation=\"seal\",outcome=\"ok\"} 2",
+        "sealhost_requests_total{api=\"native\",operation=\"unseal\",outcome=\"ok\"} 1",
+        "sealhost_requests_total{api=\"native\",operation=\"unseal\",outcome=\"not_found\"} 1",
+        "sealhost_requests_total{api=\"native\",operation=\"none\",outcome=\"not_found\"} 1",
+        "sealhost_request_duration_seconds_count{api=\"native\",operation=\"seal\"} 2",
         "sealhost_provider_up{provider=\"soft\"} 1",
         "sealhost_fallback_versions_total 0",
         "sealhost_audit_write_failures_total 0",

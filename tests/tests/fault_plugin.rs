@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 
 use libloading::Library;
 use provider_core::abi;
+use provider_core::call::Plugin;
 use provider_core::conformance;
-use provider_core::{SecretBytes, Secrets, Settings};
+use provider_core::{
+    AeadInput, ErrorKind, KeyId, KeyRef, KeySpec, SecretBytes, Secrets, Settings, Usage,
+};
 use serde_json::json;
 use tests::sealhost::built;
 use tests::{Response, Sealhost, Setup, b64};
@@ -232,26 +235,71 @@ fn plugin_that_others_may_write_is_not_loaded() {
     assert!(reason.contains("can be written by others"), "{reason}");
 }
 
+/// The entry of the fault plugin, in this process.
+#[expect(unsafe_code, reason = "a library is loaded")]
+fn entry() -> abi::Entry {
+    // SAFETY: it is the one of this workspace, whose initializers do no harm.
+    let library = unsafe { Library::new(built("libprovider_fault.so")) }.unwrap();
+    // Plugins are never unloaded.
+    let library: &'static Library = Box::leak(Box::new(library));
+    // SAFETY: the symbol is the entry of `docs/abi.md`, of this type.
+    *unsafe { library.get::<abi::Entry>(abi::ENTRY_SYMBOL) }.unwrap()
+}
+
+/// What opens the software provider behind it.
+fn device(root: u8, plan: &str) -> (Settings, Secrets) {
+    let inner = built("libprovider_soft.so").display().to_string();
+    let settings = Settings::new([("plugin", inner.as_str()), ("plan", plan)]);
+    (settings, Secrets::new([("root", SecretBytes::copy_of(&[root; 32]))]))
+}
+
+/// Lets the first call of a verb of aead keys have a fault; the next ones work.
+#[track_caller]
+#[expect(unsafe_code, reason = "functions of a library are called")]
+fn check_aead(verb: &str, fault: &str, expected: ErrorKind) {
+    // SAFETY: the entry is that of a library that is never unloaded.
+    let plugin = unsafe { Plugin::from_entry(entry()) }.unwrap();
+    let (settings, secrets) = device(1, &format!("{verb}:1 {fault}"));
+    let (instance, _identity) = plugin.open(&settings, &secrets, None).unwrap();
+    let (usage, id) = (Usage::Aead, KeyId([7; 16]));
+    let spec = KeySpec { usage, algorithm: usage.default_algorithm(), id, state: None };
+    let blob = instance.generate(&spec).unwrap().0;
+    let key = KeyRef { usage, id, blob: &blob };
+    let input = AeadInput { iv: b"0123456", aad: b"aad", text: b"text" };
+    let there_and_back = || {
+        let sealed = instance.aead_encrypt(key, input)?;
+        instance.aead_decrypt(key, AeadInput { text: &sealed, ..input })
+    };
+    assert_eq!(there_and_back().unwrap_err().kind, expected);
+    assert_eq!(there_and_back().unwrap().expose(), b"text");
+}
+
+#[test]
+fn fault_of_an_encryption_is_found_out() {
+    check_aead("aead_encrypt", "empty", ErrorKind::Internal);
+    check_aead("aead_encrypt", "long", ErrorKind::Internal);
+    check_aead("aead_encrypt", "wrong", ErrorKind::Integrity);
+    check_aead("aead_encrypt", "locked_out", ErrorKind::LockedOut);
+}
+
+#[test]
+fn fault_of_a_decryption_is_found_out() {
+    check_aead("aead_decrypt", "empty", ErrorKind::Internal);
+    check_aead("aead_decrypt", "long", ErrorKind::Internal);
+    check_aead("aead_decrypt", "after gone", ErrorKind::DeviceGone);
+}
+
 #[test]
 fn provider_behind_it_keeps_the_whole_contract() {
-    #[expect(unsafe_code, reason = "a library is loaded, and its functions are called")]
+    #[expect(unsafe_code, reason = "functions of a library are called")]
     fn run() -> Result<(), Vec<String>> {
-        // SAFETY: it is the one of this workspace, whose initializers do no harm.
-        let library = unsafe { Library::new(built("libprovider_fault.so")) }.unwrap();
-        // Plugins are never unloaded.
-        let library: &'static Library = Box::leak(Box::new(library));
-        // SAFETY: the symbol is the entry of `docs/abi.md`, of this type.
-        let entry = unsafe { library.get::<abi::Entry>(abi::ENTRY_SYMBOL) }.unwrap();
-        let inner = built("libprovider_soft.so").display().to_string();
-        let device = |root: u8| {
-            let settings = Settings::new([("plugin", inner.as_str())]);
-            (settings, Secrets::new([("root", SecretBytes::copy_of(&[root; 32]))]))
-        };
         let setup = conformance::Setup {
-            entry: *entry,
-            device: &|| device(1),
-            other_device: &|| device(2),
+            entry: entry(),
+            device: &|| device(1, ""),
+            other_device: &|| device(2, ""),
             verify: &|point, digest, signature| verifies(point, digest, signature),
+            // The software provider has no rsa keys, so nothing is to be verified.
+            verify_rsa: &|_, _, _| false,
         };
         // SAFETY: the entry is that of a library that is never unloaded.
         unsafe { conformance::run(&setup) }

@@ -182,6 +182,14 @@ fn value_whose_host_died_leaves_no_trace_in_the_secret_manager() {
     manager.store("kept", value);
     let body = json!({"value": b64(value), "version": "v1"});
     host.signal("STOP");
+    // A signal is sent, and then it is received, by one thread after the other.
+    host.wait_until("its stop", |host| {
+        let threads = fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap();
+        threads.map(|thread| thread.unwrap().path().join("stat")).all(|stat| {
+            let text = fs::read_to_string(stat).unwrap_or_default();
+            text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        })
+    });
     std::thread::scope(|scope| {
         let asked: Vec<_> = (0..4)
             .map(|number| {

@@ -75,20 +75,26 @@ const ROOMS: &[Room] = &[
         never_reaches: &["aws-lc-rs", "jiff", "libc", "nix", "rustix", "tokio"],
     },
     Room {
-        name: "provider-soft",
+        name: "soft-aead",
         knows: &["provider-core"],
+        tests_know: &[],
+        never_reaches: &["hyper", "libc", "nix", "rusqlite", "rustix", "tokio"],
+    },
+    Room {
+        name: "provider-soft",
+        knows: &["provider-core", "soft-aead"],
         tests_know: &[],
         never_reaches: &["hyper", "nix", "rusqlite", "rustix", "tokio"],
     },
     Room {
         name: "provider-tpm",
-        knows: &["provider-core"],
+        knows: &["provider-core", "soft-aead"],
         tests_know: &["swtpm-fixtures"],
         never_reaches: &["cryptoki", "hyper", "nix", "rusqlite", "tokio"],
     },
     Room {
         name: "provider-pkcs11",
-        knows: &["provider-core"],
+        knows: &["provider-core", "soft-aead"],
         tests_know: &["swtpm-fixtures"],
         never_reaches: &["hyper", "nix", "rusqlite", "tokio", "tss-esapi"],
     },
@@ -112,7 +118,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "sealhost",
-        knows: &["daemon", "provider-core", "wire"],
+        knows: &["daemon", "provider-core", "soft-aead", "wire"],
         tests_know: &[],
         never_reaches: &[],
     },

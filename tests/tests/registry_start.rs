@@ -95,7 +95,7 @@ fn edit_is_noticed_while_the_keys_own_provider_is_down() {
     let mut host = stopped();
     fs::remove_file(host.state_dir().join("other.root")).unwrap();
     edit(&host, "UPDATE versions SET protection = 'hardware' WHERE key = 'b'");
-    refused(&mut host, "its head does not verify at provider soft; restore registry and audit");
+    refused(&mut host, "its head does not verify at provider soft, whose device gave the same");
 }
 
 #[test]

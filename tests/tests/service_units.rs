@@ -193,6 +193,33 @@ fn sealhost_is_started_by_its_socket_and_serves_other_units() {
 }
 
 #[test]
+fn dialect_of_keyd_is_reached_by_a_socket_of_its_own() {
+    let mut machine = Machine::new();
+    machine.systemd.unit(KEYD_UNIT, &unit(KEYD_UNIT, Path::new(PLACE))).unwrap();
+    let keyd = "[listen.keyd]\nsocket = \"/run/aziot/keyd.sock\"\n\
+                [[keyd.principal]]\nuid = 0\nkeys = [\"app*\"]\n";
+    let config = format!("{}\n{keyd}", host_config());
+    fs::write(machine.shared.join("sealhost.toml"), config).unwrap();
+    machine.run(
+        "systemctl start sealhost-keyd.socket
+        stat --format='%a %U' /run/aziot/keyd.sock > socket
+        keyd() { curl --silent --show-error --unix-socket /run/aziot/keyd.sock $@; }
+        version=api-version=2020-09-01
+        echo '{\"keyId\":\"app1\",\"usage\":\"sign\"}' > body
+        keyd http://keyd.sock/key?$version --data @body \\
+            --header Content-Type:application/json > created
+        systemctl restart sealhost.service
+        keyd http://keyd.sock/key/app1?$version > found
+        $sealctl key show keyd/key/app1 > shown",
+    );
+    assert_eq!(machine.read("socket"), "660 root\n");
+    for reply in ["created", "found"] {
+        assert!(machine.read(reply).starts_with("{\"keyHandle\":\"sr="), "{}", machine.read(reply));
+    }
+    assert!(machine.read("shown").contains("mac (hmac-sha256)"), "{}", machine.read("shown"));
+}
+
+#[test]
 fn sas_signer_is_started_by_its_socket_and_starts_sealhost_by_its_own() {
     let mut machine = Machine::new();
     let token = "/opt/sealhost/sealctl sas token line1/device1 iot-hub-device \
@@ -265,6 +292,8 @@ fn daemons_tell_the_watchdog_that_they_live() {
     );
 }
 
+/// The socket of the dialect of the aziot Key Service, which not every host has.
+const KEYD_UNIT: &str = "sealhost-keyd.socket";
 /// Those of the secret manager, which `secrets_systemd.rs` starts.
 const SECRET_UNITS: [&str; 3] =
     ["secret-manager.socket", "secret-manager-credentials.socket", "secret-manager.service"];
@@ -273,7 +302,7 @@ const SECRET_UNITS: [&str; 3] =
 fn analyze(words: &[&str], names: &[&str]) -> (bool, String) {
     let dir = tempfile::tempdir().unwrap();
     let place = built("sealhost");
-    for name in UNITS.into_iter().chain(SECRET_UNITS) {
+    for name in UNITS.into_iter().chain(SECRET_UNITS).chain([KEYD_UNIT]) {
         fs::write(dir.path().join(name), unit(name, place.parent().unwrap())).unwrap();
     }
     let units = names.iter().map(|name| dir.path().join(name));
@@ -284,7 +313,7 @@ fn analyze(words: &[&str], names: &[&str]) -> (bool, String) {
 
 #[test]
 fn units_have_no_fault_that_systemd_finds() {
-    let all: Vec<_> = UNITS.into_iter().chain(SECRET_UNITS).collect();
+    let all: Vec<_> = UNITS.into_iter().chain(SECRET_UNITS).chain([KEYD_UNIT]).collect();
     let (accepted, said) = analyze(&["verify", "--man=no"], &all);
     // It says of a key that it does not know only that it ignores it.
     assert!(accepted && said.is_empty(), "{said}");

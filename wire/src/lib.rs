@@ -11,6 +11,7 @@ pub mod context;
 pub mod envelope;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod keyd;
 pub mod limits;
 pub mod name;
 pub mod sas;

@@ -27,6 +27,9 @@ pub const RANDOM_MAX_BYTES: usize = 1024;
 /// Longest imported HMAC key, in bytes; the shortest is one byte.
 pub const IMPORT_KEY_MAX_BYTES: usize = 1024;
 
+/// Length of an imported private number of P-256, in bytes.
+pub const PRIVATE_NUMBER_BYTES: usize = 32;
+
 /// Length of an HMAC-SHA256 value, in bytes.
 pub const MAC_BYTES: usize = 32;
 

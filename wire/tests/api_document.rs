@@ -19,7 +19,8 @@ use wire::api::{
 use wire::code::{Code, Problem};
 use wire::limits::{
     BATCH_MAX_ITEMS, BODY_MAX_BYTES, CONTEXT_MAX_BYTES, IMPORT_KEY_MAX_BYTES, KEY_NAME_MAX_BYTES,
-    MESSAGE_MAX_BYTES, PLAINTEXT_MAX_BYTES, PROVIDER_NAME_MAX_BYTES, RANDOM_MAX_BYTES,
+    MESSAGE_MAX_BYTES, PLAINTEXT_MAX_BYTES, PRIVATE_NUMBER_BYTES, PROVIDER_NAME_MAX_BYTES,
+    RANDOM_MAX_BYTES,
 };
 
 const DOCUMENT: &str = include_str!("../../docs/api.md");
@@ -139,6 +140,7 @@ fn table_of_limits_is_that_of_the_code() {
         format!("section 4) | {CONTEXT_MAX_BYTES} bytes |"),
         format!("| message | {MESSAGE_MAX_BYTES} bytes |"),
         format!("| imported key | 1 to {IMPORT_KEY_MAX_BYTES} bytes |"),
+        format!("| imported private number | {PRIVATE_NUMBER_BYTES} bytes |"),
         format!("| random bytes | 1 to {RANDOM_MAX_BYTES} |"),
         format!("| batch | 1 to {BATCH_MAX_ITEMS} items |"),
     ] {

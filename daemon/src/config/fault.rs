@@ -87,6 +87,9 @@ impl fmt::Display for ConfigFault {
 /// What can be wrong with a key of any daemon. A daemon has words of its own for its own keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
+    /// Two listeners have one socket.
+    #[error("has the same socket as [listen]; give it a path of its own")]
+    SameSocket,
     /// It must be given and is not.
     #[error("is missing; add for example: {0}")]
     Missing(&'static str),

@@ -26,6 +26,28 @@ pub fn listen(root: &mut Section<'_>, example: &'static str) -> Read<Endpoint> {
     endpoint(root.table("listen")?, example)
 }
 
+/// Reads `[listen]` with a further listener in it, which may be absent; `further` is its key and
+/// how an operator would write its socket.
+///
+/// # Errors
+/// As [`listen`]; two listeners on one socket besides.
+pub fn listen_twice(
+    root: &mut Section<'_>,
+    example: &'static str,
+    further: (&'static str, &'static str),
+) -> Read<(Endpoint, Option<Endpoint>)> {
+    let mut section = root.table("listen")?;
+    let (key, further_example) = further;
+    let second = optional_listen(&mut section, key, further_example);
+    let first = endpoint(section, example)?;
+    let second = second?;
+    if second.as_ref().is_some_and(|second| second.path == first.path) {
+        let mut section = root.inner("[listen] ".to_owned(), Table::new());
+        return Err(section.fault(key, Problem::SameSocket));
+    }
+    Ok((first, second))
+}
+
 /// Reads another section of the form of `[listen]`, which may be absent.
 ///
 /// # Errors

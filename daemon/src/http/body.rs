@@ -10,6 +10,9 @@ use wire::limits::BODY_MAX_BYTES;
 
 use crate::limit::{BodyPermit, Busy};
 
+/// What is wrong with a body that came slower than it may.
+pub const BODY_TOO_SLOW: &str = "body came too slowly";
+
 /// Why there is no body.
 #[derive(Debug)]
 pub(super) enum Unread {
@@ -29,7 +32,7 @@ pub(super) async fn read(
 ) -> Result<Bytes, Unread> {
     match timeout(patience, collect(body, room)).await {
         Ok(read) => read,
-        Err(_elapsed) => Err(malformed("body came too slowly")),
+        Err(_elapsed) => Err(malformed(BODY_TOO_SLOW)),
     }
 }
 

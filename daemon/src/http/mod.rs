@@ -23,6 +23,7 @@ use wire::code::Fault;
 use crate::limit::{Busy, Caller};
 use crate::peer::Principal;
 
+pub use body::BODY_TOO_SLOW;
 pub use query::{Query, segments};
 pub use reply::{json, problem, response};
 pub use serve::serve;

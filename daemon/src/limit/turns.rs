@@ -78,3 +78,6 @@ impl Turns {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use nix::unistd::{Group, User};
 use serde::Deserialize;
 
 use super::pattern::{Pattern, PatternFault};
-use super::{OPERATIONS, Operation, Rule, Who};
+use super::{Keys, OPERATIONS, Operation, Rule, Who};
 use crate::peer::UnitName;
 
 /// One `[[rule]]` of a configuration file.
@@ -145,7 +145,7 @@ pub(super) fn check(
             fault,
         }));
         if let Ok(who) = who {
-            rules.push(Rule { who, operations: mask, keys });
+            rules.push(Rule { who, operations: mask, keys: Keys::Patterns(keys) });
         }
     }
     if faults.is_empty() { Ok(rules) } else { Err(RuleFaults(faults)) }

@@ -278,3 +278,59 @@ fn answer_of_twenty_rules_takes_less_than_a_microsecond() {
         .unwrap();
     assert!(best.as_nanos() < 1_000, "{best:?}");
 }
+
+/// Keys that begin with an `a`.
+#[derive(Debug)]
+struct OfA;
+
+impl KeyTest for OfA {
+    fn matches(&self, key: &str) -> bool {
+        key.starts_with('a')
+    }
+}
+
+/// Asks at both doors whether what is granted to this process lets it do something.
+#[track_caller]
+fn check_granted(operation: &str, key: Option<&str>, allowed: bool) {
+    let principal = me();
+    let mut rules = Rules::none(KNOWN);
+    rules.grant(principal.uid(), &["seal", "random", "unknown"], Arc::new(OfA));
+    let at = |door| rules.authorize_at(door, &principal, operation, key).is_ok();
+    assert_eq!((at(Door::Own), at(Door::Granted)), (false, allowed));
+    let some = |door| rules.authorize_some_at(door, &principal, operation).is_ok();
+    assert_eq!((some(Door::Own), some(Door::Granted)), (false, operation == "seal"));
+    assert!(!rules.visible(&principal, operation, key.unwrap_or_default()));
+}
+
+#[test]
+fn grant_counts_at_its_door_alone_and_for_the_keys_that_it_tells() {
+    check_granted("seal", Some("app"), true);
+    check_granted("seal", Some("other"), false);
+    check_granted("unseal", Some("app"), false);
+    check_granted("unknown", Some("app"), false);
+}
+
+#[test]
+fn grant_is_never_about_what_needs_no_key_nor_about_internal_keys() {
+    check_granted("random", None, false);
+    check_granted("random", Some("app"), false);
+    check_granted("seal", Some(".a"), false);
+    check_granted("seal", None, false);
+}
+
+#[test]
+fn grant_to_another_user_lets_nobody_else_in() {
+    let principal = me();
+    let mut rules = Rules::none(KNOWN);
+    rules.grant(principal.uid() + 1, &["seal"], Arc::new(OfA));
+    assert!(rules.authorize_at(Door::Granted, &principal, "seal", Some("app")).is_err());
+    assert!(rules.authorize_some_at(Door::Granted, &principal, "seal").is_err());
+}
+
+#[test]
+fn rule_counts_at_both_doors() {
+    let rules = rule(&my_uid(), "\"app\"", "\"seal\"");
+    for door in [Door::Own, Door::Granted] {
+        assert!(rules.authorize_at(door, &me(), "seal", Some("app")).is_ok());
+    }
+}

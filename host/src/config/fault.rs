@@ -81,6 +81,18 @@ pub(super) enum Problem {
     /// No provider has the name.
     #[error("there is no provider {:?}; add it, or remove it here", .0.as_str())]
     NoSuchProvider(ProviderName),
+    /// The dialect has settings and no listener.
+    #[error(
+        "is given and the dialect is not switched on; add [listen.keyd] with its socket, or remove \
+         this"
+    )]
+    KeydWithoutListener,
+    /// A principal has no patterns.
+    #[error("has no pattern; write [\"*\"] for every key")]
+    NoPatterns,
+    /// A pattern is empty or too long.
+    #[error("has a pattern that is empty or longer than {0} characters; correct it")]
+    Glob(usize),
     /// The list has the name twice.
     #[error("has provider {:?} more than once; keep the first", .0.as_str())]
     Repeated(ProviderName),

@@ -6,29 +6,42 @@ use daemon::config::{Read, Section, sections, value};
 use wire::name::ProviderName;
 
 use super::fault::Problem;
+use super::keyd;
 use super::provider::{self, Providers};
 use super::value::{name, protection};
 use super::{Config, FALLBACK_AFTER, FLOOR, OPERATIONS, Selection};
 
 pub(super) fn whole(mut root: Section<'_>) -> Read<Config> {
-    let listen = sections::listen(&mut root, "socket = \"/run/sealhost/sealhost.sock\"");
+    let listen = sections::listen_twice(
+        &mut root,
+        "socket = \"/run/sealhost/sealhost.sock\"",
+        ("keyd", "socket = \"/run/aziot/keyd.sock\""),
+    );
+    let further = listen.as_ref().map_or(None, |(_, further)| further.clone());
     let state_dir = sections::state_dir(&mut root, "dir = \"/var/lib/sealhost\"");
     let plugin_dir = plugin_dir(&mut root);
     let plugin_dir = plugin_dir.as_ref().map(Option::as_deref).map_err(|noted| *noted);
     let Providers { names, configs } = provider::read_all(&mut root, plugin_dir);
     let selection = root.table("selection").and_then(|section| selection(section, &names));
+    let keyd = keyd::keyd(&mut root, further, &names, selection.as_ref().ok());
     let rules = sections::rules(&mut root, OPERATIONS);
     let audit = sections::audit(&mut root, "path = \"/var/log/sealhost/audit.log\"");
     let limits = sections::limits(&mut root);
     let sandbox = sections::sandbox(&mut root);
     root.finish();
     let (limits, timeouts) = limits?;
+    let (mut rules, mut settings) = (rules?, None);
+    if let Some((keyd, principals)) = keyd? {
+        keyd::grant(&mut rules, principals);
+        settings = Some(keyd);
+    }
     Ok(Config {
-        listen: listen?,
+        listen: listen?.0,
+        keyd: settings,
         state_dir: state_dir?,
         providers: configs?,
         selection: selection?,
-        rules: rules?,
+        rules,
         audit: audit?,
         limits,
         timeouts,
@@ -55,7 +68,7 @@ fn selection(mut section: Section<'_>, names: &[ProviderName]) -> Read<Selection
     Ok(Selection { order: order?, floor: floor?, fallback_after: fallback_after? })
 }
 
-fn check_order(
+pub(super) fn check_order(
     section: &mut Section<'_>,
     order: Vec<ProviderName>,
     names: &[ProviderName],

@@ -10,6 +10,7 @@ mod fault;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod keyd;
 mod operations;
 mod provider;
 mod reload;
@@ -32,6 +33,7 @@ use wire::name::ProviderName;
 
 use crate::plugin::{Deadlines, Isolation, PluginSource};
 
+pub use keyd::KeydSettings;
 pub use operations::OPERATIONS;
 
 /// Deadlines of a provider.
@@ -57,6 +59,8 @@ const FALLBACK_AFTER: Duration = Duration::from_secs(10);
 pub struct Config {
     /// Where the daemon listens.
     pub listen: Endpoint,
+    /// The dialect of the aziot Key Service, where it is switched on.
+    pub keyd: Option<KeydSettings>,
     /// Where the registry is; made, mode 0700, by whoever opens it.
     pub state_dir: PathBuf,
     /// The providers, in the order of the file; at least one, each name once.

@@ -9,10 +9,21 @@ use super::{Config, ProviderConfig, Selection};
 /// What `new` changes in the `running` configuration.
 pub(super) fn reload(new: Config, running: &Config) -> Reload {
     // Taken apart by name, so that a new section cannot be forgotten here.
-    let Config { listen, state_dir, providers, selection, rules, audit, limits, timeouts, sandbox } =
-        new;
+    let Config {
+        listen,
+        keyd,
+        state_dir,
+        providers,
+        selection,
+        rules,
+        audit,
+        limits,
+        timeouts,
+        sandbox,
+    } = new;
     let sections = [
         ("[listen]", listen != running.listen),
+        ("[keyd]", keyd != running.keyd),
         ("[state]", state_dir != running.state_dir),
         ("[[provider]]", !same_providers(&providers, &running.providers)),
         ("[selection]", !same_selection(&selection, &running.selection)),

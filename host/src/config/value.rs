@@ -25,6 +25,14 @@ pub(super) fn protection(value: &Value) -> Result<Protection, config::Problem> {
     }
 }
 
+/// A word of protection, or `wrapped`, which keys may have and no provider.
+pub(super) fn floor(value: &Value) -> Result<Protection, config::Problem> {
+    match any_text(value)? {
+        "wrapped" => Ok(Protection::Wrapped),
+        _ => protection(value),
+    }
+}
+
 /// A provider's name.
 pub(super) fn name(value: &Value) -> Result<ProviderName, Problem> {
     ProviderName::parse(any_text(value)?).map_err(Problem::Name)

@@ -1,8 +1,8 @@
-//! Imports a MAC key, as a new key or as a new version of one.
+//! Imports a MAC key or a signing key, as a new key or as a new version of one.
 
 use std::sync::Arc;
 
-use wire::api::{ImportRequest, Usage};
+use wire::api::ImportRequest;
 use wire::code::{Code, Fault};
 use wire::name::KeyName;
 
@@ -49,7 +49,7 @@ pub(super) async fn import(
 
 /// A further version goes by what was agreed on when the key was made.
 fn terms_of_existing(key: &Arc<Key>, request: &ImportRequest) -> Result<Terms, HostError> {
-    if key.terms.usage != Usage::Mac {
+    if key.terms.usage != request.usage {
         return Err(Failure::WrongUsage { is: key.terms.usage.as_str(), asked: "import" }.into());
     }
     if request.floor.is_some() || request.providers.is_some() {

@@ -73,7 +73,8 @@ pub(super) async fn verify(
     }))
 }
 
-async fn compute(
+/// HMAC-SHA256 of a message by one version.
+pub(super) async fn compute(
     job: &Job<'_>,
     key: &Key,
     version: &Version,

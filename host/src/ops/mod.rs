@@ -1,17 +1,22 @@
 //! What each request does, one file an operation. An operation works on plain data: it reads the
 //! registry, calls providers through the router, and returns a reply.
 
+mod aead;
 mod audit;
 mod counter;
 mod create;
 mod destroy;
 mod envelope;
+mod first_use;
+mod handle;
+mod held;
 mod import;
 mod list;
 mod mac;
 mod random;
 mod rewrap;
 mod rotate;
+mod rsa;
 mod seal;
 mod sign;
 mod status;
@@ -58,6 +63,8 @@ pub(crate) struct Job<'a> {
     pub(crate) host: &'a Host,
     /// The proof that it may be done.
     pub(crate) authorized: Authorized<'a>,
+    /// The other key that it is about, if there is one: the name that a key had before.
+    pub(crate) from: Option<&'a KeyName>,
     /// The request id, as in the reply and the audit.
     pub(crate) request_id: &'a str,
 }
@@ -91,6 +98,8 @@ pub(crate) async fn perform(
         Request::Public(key, version) => sign::public(job, key, *version, used).await,
         Request::Counter(counter, request) => counter::perform(job, counter, request, used).await,
         Request::ListCounters => Ok(counter::list(job)),
+        Request::Handle(key, request) => handle::handle(job, key, request, used).await,
+        Request::Held(handle, request) => held::held(job, handle, request, used).await,
         Request::Random(random) => random::random(job, random, used).await,
         Request::Status => Ok(status::status(job)),
         Request::Providers => Ok(status::providers(job)),
@@ -110,8 +119,25 @@ fn living_key(
     usage: Usage,
     asked: &'static str,
 ) -> Result<Arc<Key>, HostError> {
+    let key = named_key(job, name)?;
+    usable(&key, usage, asked)?;
+    Ok(key)
+}
+
+/// Finds a key that still lives.
+///
+/// # Errors
+/// `NotFound`.
+fn named_key(job: &Job<'_>, name: &KeyName) -> Result<Arc<Key>, HostError> {
     let key = job.host.registry.key(name).filter(|key| key.exists());
-    let key = key.ok_or(Failure::NotFound("there is no such key"))?;
+    Ok(key.ok_or(Failure::NotFound("there is no such key"))?)
+}
+
+/// The key, when it is for this usage.
+///
+/// # Errors
+/// `WrongUsage`.
+fn usable<'a>(key: &'a Key, usage: Usage, asked: &'static str) -> Result<&'a Key, HostError> {
     if key.terms.usage == usage {
         return Ok(key);
     }

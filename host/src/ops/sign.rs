@@ -6,6 +6,7 @@ use wire::name::KeyName;
 use super::{Job, living_key, version_of};
 use crate::error::{Failure, HostError};
 use crate::plugin::{Answer, Call};
+use crate::registry::{Key, Version};
 use crate::reply::{Reply, Used};
 
 pub(super) async fn sign(
@@ -17,15 +18,9 @@ pub(super) async fn sign(
     let key = living_key(job, name, Usage::Sign, "sign")?;
     let version = version_of(&key, request.version)?;
     used.note(version);
-    let digest = *request.digest.as_bytes();
-    let call = |key| Call::Sign(key, digest);
-    let answer = job.host.router.call(job.account(), version, key.terms.usage, call).await?;
-    let Answer::Signature(signature) = answer else {
-        return Err(Failure::Bug("sign did not answer with a signature").into());
-    };
-    let (r, s) = signature.0.split_at(32);
+    let signature = signature_of(job, &key, version, *request.digest.as_bytes()).await?;
     Ok(Reply::Signed(SignReply {
-        signature: Base64Bytes::new(der_signature(r, s))?,
+        signature: Base64Bytes::new(signature)?,
         key: key.name.clone(),
         version: version.number,
         provider: version.provider.clone(),
@@ -43,20 +38,46 @@ pub(super) async fn public(
     let key = living_key(job, name, Usage::Sign, "public")?;
     let version = version_of(&key, number)?;
     used.note(version);
-    let answer =
-        job.host.router.call(job.account(), version, key.terms.usage, Call::PublicKey).await?;
-    let Answer::PublicKey(point) = answer else {
-        return Err(Failure::Bug("public_key did not answer with a point").into());
-    };
+    let point = public_point(job, &key, version).await?;
     Ok(Reply::Public(PublicReply {
-        pem: p256_pem(&point.0)?,
-        jwk: Jwk::p256(&point.0)?,
+        pem: p256_pem(&point)?,
+        jwk: Jwk::p256(&point)?,
         key: key.name.clone(),
         version: version.number,
         provider: version.provider.clone(),
         protection: version.protection,
         origin: version.origin,
     }))
+}
+
+/// A signature by one version, in DER.
+pub(super) async fn signature_of(
+    job: &Job<'_>,
+    key: &Key,
+    version: &Version,
+    digest: [u8; 32],
+) -> Result<Vec<u8>, HostError> {
+    let call = |key| Call::Sign(key, digest);
+    let answer = job.host.router.call(job.account(), version, key.terms.usage, call).await?;
+    let Answer::Signature(signature) = answer else {
+        return Err(Failure::Bug("sign did not answer with a signature").into());
+    };
+    let (r, s) = signature.0.split_at(32);
+    Ok(der_signature(r, s))
+}
+
+/// The public point of one version.
+pub(super) async fn public_point(
+    job: &Job<'_>,
+    key: &Key,
+    version: &Version,
+) -> Result<[u8; 65], HostError> {
+    let answer =
+        job.host.router.call(job.account(), version, key.terms.usage, Call::PublicKey).await?;
+    let Answer::PublicKey(point) = answer else {
+        return Err(Failure::Bug("public_key did not answer with a point").into());
+    };
+    Ok(point.0)
 }
 
 /// `Ecdsa-Sig-Value`, RFC 3279 section 2.2.3, in DER. Both integers are of 32 bytes, so every

@@ -1,5 +1,6 @@
 //! Making a key version so that a crash at any moment leaves it whole or absent: the record is
-//! announced, then the device makes the key, then the record is completed.
+//! announced, then the device makes the key, then the key is used once, then the record is
+//! completed.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use wire::api::Origin;
 use wire::name::KeyName;
 
 use super::Job;
+use super::first_use::use_once;
 use crate::convert;
 use crate::error::{Failure, HostError};
 use crate::plugin::{Answer, Call, DeviceKey};
@@ -17,6 +19,7 @@ use crate::reply::Used;
 use crate::router::{Selected, settled};
 
 /// Where the bytes of a new version come from.
+#[derive(Clone, Copy)]
 pub(super) enum Material<'a> {
     /// The device draws them.
     Generated,
@@ -38,8 +41,9 @@ pub(super) struct NewVersion<'a> {
 /// Makes a version and returns the key that has it.
 ///
 /// # Errors
-/// Those of registry and provider. After a definite refusal nothing is left; after a timeout or
-/// a lost device the announcement stays until the provider is back and is then undone.
+/// Those of registry and provider; `BrokenKey`: the device made a key that does not work. After a
+/// definite refusal nothing is left; after a timeout or a lost device the announcement stays until
+/// the provider is back and is then undone.
 pub(super) async fn make_version(
     job: &Job<'_>,
     new: NewVersion<'_>,
@@ -92,16 +96,22 @@ pub(super) async fn make_version(
             return Err(error);
         }
     };
+    let made = DeviceKey { usage: spec_usage, id, blob: Arc::from(&blob[..]) };
+    if let Err(error) = use_once(job, provider, &made, material).await {
+        // By its blob first, as settling knows the id alone.
+        let _destroyed = provider.call(job.account(), Call::Destroy(made)).await;
+        let _undone = settle(job, name).await;
+        return Err(error);
+    }
     let mut live = Key::clone(&announced);
     for version in live.versions.iter_mut().filter(|version| version.number == number) {
         version.stage = Stage::Live;
-        version.blob = Arc::from(&blob[..]);
+        version.blob = Arc::clone(&made.blob);
     }
     match write(job, Some(announced), live).await {
         Ok(key) => Ok(key),
         Err(error) => {
             // Somebody may have undone the announcement meanwhile, and with it our way to the key.
-            let made = DeviceKey { usage: spec_usage, id, blob: Arc::from(&blob[..]) };
             let _destroyed = provider.call(job.account(), Call::Destroy(made)).await;
             let _undone = settle(job, name).await;
             Err(error)

@@ -2,7 +2,8 @@
 //! worker, of which neither side believes the other.
 
 use provider_core::key::{
-    BLOB_MAX_BYTES, DETAIL_MAX_BYTES, IDENTITY_MAX_BYTES, RANDOM_MAX_BYTES, SUBJECT_MAX_BYTES,
+    AEAD_TAG_BYTES, AEAD_TEXT_MAX_BYTES, BLOB_MAX_BYTES, DETAIL_MAX_BYTES, IDENTITY_MAX_BYTES,
+    RANDOM_MAX_BYTES, RSA_MAX_BYTES, SUBJECT_MAX_BYTES,
 };
 
 use super::message::{self, PACKET_MAX_BYTES};
@@ -45,6 +46,13 @@ pub fn worker_answer(data: &[u8]) {
             }
             Ok(Answer::Condition(condition)) => check_line(&condition.notes),
             Ok(Answer::Random(bytes)) => assert!(bytes.len() <= RANDOM_MAX_BYTES),
+            Ok(Answer::AeadCiphertext(text)) => {
+                let text_bytes = text.len().checked_sub(AEAD_TAG_BYTES);
+                assert!(text_bytes.is_some_and(|bytes| bytes <= AEAD_TEXT_MAX_BYTES));
+            }
+            Ok(Answer::AeadPlaintext(text)) => assert!(text.len() <= AEAD_TEXT_MAX_BYTES),
+            Ok(Answer::RsaModulus(modulus)) => assert!(modulus.is_whole()),
+            Ok(Answer::Rsa(result)) => assert!([256, RSA_MAX_BYTES].contains(&result.len())),
             Ok(
                 Answer::Done
                 | Answer::Mac(_)

@@ -9,14 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use provider_core::abi::NOTES_BYTES;
-use provider_core::key::{BLOB_MAX_BYTES, DETAIL_MAX_BYTES, RANDOM_MAX_BYTES};
+use provider_core::key::{
+    AEAD_TAG_BYTES, AEAD_TEXT_MAX_BYTES, BLOB_MAX_BYTES, DETAIL_MAX_BYTES, RANDOM_MAX_BYTES,
+};
 use provider_core::{
-    Algorithm, Condition, ErrorKind, KeyBlob, KeyId, KeySpec, Mac, ProviderError, PublicKey,
-    Result, SecretBytes, Signature, Standing, StateBinding, Usage,
+    Algorithm, Condition, ErrorKind, KeyBlob, KeyId, KeySpec, ProviderError, PublicKey, Result,
+    RsaModulus, RsaResult, SecretBytes, Signature, Standing, StateBinding, Usage,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Call, DeviceCounter, DeviceKey};
+use super::{AeadText, Answer, Call, DeviceCounter, DeviceKey};
 
 pub(super) use question::{
     Asked, decode_needs, decode_opened, decode_question, encode_needs, encode_open, encode_opened,
@@ -31,6 +33,7 @@ pub(super) const PACKET_MAX_BYTES: usize = 64 * 1024;
 struct KeyMessage {
     usage: u32,
     id: [u8; 16],
+    #[serde(with = "serde_bytes")]
     blob: Vec<u8>,
 }
 
@@ -38,7 +41,19 @@ struct KeyMessage {
 #[derive(Serialize, Deserialize)]
 struct CounterMessage {
     id: [u8; 16],
+    #[serde(with = "serde_bytes")]
     blob: Vec<u8>,
+}
+
+/// What an aead key is given, on its way.
+#[derive(Serialize, Deserialize)]
+struct AeadMessage {
+    #[serde(with = "serde_bytes")]
+    iv: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    aad: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    text: Vec<u8>,
 }
 
 /// A specification on its way.
@@ -61,9 +76,9 @@ struct CallMessage {
 enum CallBody {
     SelfTest,
     Generate(SpecMessage),
-    Import(SpecMessage, Vec<u8>),
+    Import(SpecMessage, #[serde(with = "serde_bytes")] Vec<u8>),
     Destroy(KeyMessage),
-    Mac(KeyMessage, Vec<u8>),
+    Mac(KeyMessage, #[serde(with = "serde_bytes")] Vec<u8>),
     Random(u32),
     PublicKey(KeyMessage),
     Sign(KeyMessage, [u8; 32]),
@@ -72,6 +87,10 @@ enum CallBody {
     CounterRead(CounterMessage),
     CounterDestroy(CounterMessage),
     Condition,
+    AeadEncrypt(KeyMessage, AeadMessage),
+    AeadDecrypt(KeyMessage, AeadMessage),
+    RsaPublic(KeyMessage),
+    RsaPrivate(KeyMessage, #[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// An answer on its way.
@@ -84,15 +103,19 @@ struct AnswerMessage {
 #[derive(Serialize, Deserialize)]
 enum AnswerBody {
     Done,
-    Blob(Vec<u8>),
-    Mac(Vec<u8>),
-    Random(Vec<u8>),
-    PublicKey(Vec<u8>),
-    Signature(Vec<u8>),
+    Blob(#[serde(with = "serde_bytes")] Vec<u8>),
+    Mac(#[serde(with = "serde_bytes")] Vec<u8>),
+    Random(#[serde(with = "serde_bytes")] Vec<u8>),
+    PublicKey(#[serde(with = "serde_bytes")] Vec<u8>),
+    Signature(#[serde(with = "serde_bytes")] Vec<u8>),
     Failed { kind: u32, detail: String },
-    Counter(Vec<u8>, u64),
+    Counter(#[serde(with = "serde_bytes")] Vec<u8>, u64),
     Value(u64),
     Condition(ConditionMessage),
+    AeadCiphertext(#[serde(with = "serde_bytes")] Vec<u8>),
+    AeadPlaintext(#[serde(with = "serde_bytes")] Vec<u8>),
+    RsaModulus(#[serde(with = "serde_bytes")] Vec<u8>),
+    Rsa(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// [`Condition`] on its way.
@@ -130,6 +153,16 @@ pub(super) fn encode_call(number: u64, call: &Call) -> Decoded<Vec<u8>> {
         Call::CounterRead(counter) => CallBody::CounterRead(counter_to_message(counter)),
         Call::CounterDestroy(counter) => CallBody::CounterDestroy(counter_to_message(counter)),
         Call::Condition => CallBody::Condition,
+        Call::AeadEncrypt(key, text) => {
+            CallBody::AeadEncrypt(key_to_message(key), aead_to_message(text))
+        }
+        Call::AeadDecrypt(key, text) => {
+            CallBody::AeadDecrypt(key_to_message(key), aead_to_message(text))
+        }
+        Call::RsaPublic(key) => CallBody::RsaPublic(key_to_message(key)),
+        Call::RsaPrivate(key, input) => {
+            CallBody::RsaPrivate(key_to_message(key), input.expose().to_vec())
+        }
     };
     encode(&CallMessage { number, body })
 }
@@ -139,10 +172,7 @@ pub(super) fn decode_call(packet: &[u8]) -> Decoded<(u64, Call)> {
     let call = match body {
         CallBody::SelfTest => Call::SelfTest,
         CallBody::Generate(spec) => Call::Generate(spec_from_message(spec)?),
-        CallBody::Import(spec, key) => {
-            let key = SecretBytes::new(zeroize::Zeroizing::new(key));
-            Call::Import(spec_from_message(spec)?, key)
-        }
+        CallBody::Import(spec, key) => Call::Import(spec_from_message(spec)?, secret(key)),
         CallBody::Destroy(key) => Call::Destroy(key_from_message(key)?),
         CallBody::Mac(key, input) => Call::Mac(key_from_message(key)?, input),
         CallBody::Random(length) => {
@@ -157,6 +187,14 @@ pub(super) fn decode_call(packet: &[u8]) -> Decoded<(u64, Call)> {
         CallBody::CounterRead(counter) => Call::CounterRead(counter_from_message(counter)),
         CallBody::CounterDestroy(counter) => Call::CounterDestroy(counter_from_message(counter)),
         CallBody::Condition => Call::Condition,
+        CallBody::AeadEncrypt(key, text) => {
+            Call::AeadEncrypt(key_from_message(key)?, aead_from_message(text))
+        }
+        CallBody::AeadDecrypt(key, text) => {
+            Call::AeadDecrypt(key_from_message(key)?, aead_from_message(text))
+        }
+        CallBody::RsaPublic(key) => Call::RsaPublic(key_from_message(key)?),
+        CallBody::RsaPrivate(key, input) => Call::RsaPrivate(key_from_message(key)?, secret(input)),
     };
     Ok((number, call))
 }
@@ -178,6 +216,10 @@ pub(super) fn encode_answer(number: u64, answer: &Result<Answer>) -> Decoded<Vec
             recovery: condition.recovery,
             notes: condition.notes.clone(),
         }),
+        Ok(Answer::AeadCiphertext(text)) => AnswerBody::AeadCiphertext(text.clone()),
+        Ok(Answer::AeadPlaintext(text)) => AnswerBody::AeadPlaintext(text.expose().to_vec()),
+        Ok(Answer::RsaModulus(modulus)) => AnswerBody::RsaModulus(modulus.0.clone()),
+        Ok(Answer::Rsa(result)) => AnswerBody::Rsa(result.expose().to_vec()),
         Err(error) => {
             AnswerBody::Failed { kind: error.kind.number(), detail: error.detail.clone() }
         }
@@ -187,12 +229,11 @@ pub(super) fn encode_answer(number: u64, answer: &Result<Answer>) -> Decoded<Vec
 
 pub(super) fn decode_answer(packet: &[u8]) -> Decoded<(u64, Result<Answer>)> {
     let AnswerMessage { number, body } = decode(packet)?;
-    let secret = |bytes| SecretBytes::new(zeroize::Zeroizing::new(bytes));
     let answer = match body {
         AnswerBody::Done => Ok(Answer::Done),
         AnswerBody::Blob(blob) => Ok(Answer::Blob(KeyBlob(bytes(blob, BLOB_MAX_BYTES)?))),
         AnswerBody::Mac(mac) if mac.len() == provider_core::key::MAC_BYTES => {
-            Ok(Answer::Mac(Mac::new(zeroize::Zeroizing::new(mac))))
+            Ok(Answer::Mac(secret(mac)))
         }
         AnswerBody::Mac(_) => return Err(Malformed),
         AnswerBody::Random(random) if random.len() <= RANDOM_MAX_BYTES => {
@@ -216,6 +257,19 @@ pub(super) fn decode_answer(packet: &[u8]) -> Decoded<(u64, Result<Answer>)> {
             recovery: message.recovery,
             notes: line(message.notes, NOTES_BYTES - 1)?,
         })),
+        AnswerBody::AeadCiphertext(text) => Ok(Answer::AeadCiphertext(sealed(text)?)),
+        AnswerBody::AeadPlaintext(text) if text.len() <= AEAD_TEXT_MAX_BYTES => {
+            Ok(Answer::AeadPlaintext(secret(text)))
+        }
+        AnswerBody::AeadPlaintext(_) => return Err(Malformed),
+        AnswerBody::RsaModulus(bytes) => {
+            let modulus = RsaModulus(bytes);
+            if !modulus.is_whole() {
+                return Err(Malformed);
+            }
+            Ok(Answer::RsaModulus(modulus))
+        }
+        AnswerBody::Rsa(bytes) => Ok(Answer::Rsa(rsa_result(bytes)?)),
         AnswerBody::Failed { kind, detail } => {
             let detail = line(detail, DETAIL_MAX_BYTES)?;
             Err(ProviderError::new(ErrorKind::from_number(kind).ok_or(Malformed)?, detail))
@@ -224,10 +278,28 @@ pub(super) fn decode_answer(packet: &[u8]) -> Decoded<(u64, Result<Answer>)> {
     Ok((number, answer))
 }
 
+/// Takes bytes over, to be wiped.
+fn secret(bytes: Vec<u8>) -> SecretBytes {
+    SecretBytes::new(zeroize::Zeroizing::new(bytes))
+}
+
 /// Bytes within the contract. A worker runs foreign code, so that what [`provider_core::call`]
 /// checked there is checked here again.
 fn bytes(bytes: Vec<u8>, most: usize) -> Decoded<Vec<u8>> {
     if (1..=most).contains(&bytes.len()) { Ok(bytes) } else { Err(Malformed) }
+}
+
+/// A ciphertext and its tag within the contract.
+fn sealed(text: Vec<u8>) -> Decoded<Vec<u8>> {
+    let longest = AEAD_TEXT_MAX_BYTES + AEAD_TAG_BYTES;
+    if (AEAD_TAG_BYTES..=longest).contains(&text.len()) { Ok(text) } else { Err(Malformed) }
+}
+
+/// A number as long as a modulus.
+fn rsa_result(bytes: Vec<u8>) -> Decoded<RsaResult> {
+    let result = secret(bytes);
+    let sizes = [Algorithm::Rsa2048, Algorithm::Rsa4096].map(Algorithm::modulus_bytes);
+    if sizes.contains(&Some(result.len())) { Ok(result) } else { Err(Malformed) }
 }
 
 /// Text within the contract: one line, because it goes to the log.
@@ -269,6 +341,15 @@ fn counter_to_message(counter: &DeviceCounter) -> CounterMessage {
 
 fn counter_from_message(message: CounterMessage) -> DeviceCounter {
     DeviceCounter { id: KeyId(message.id), blob: Arc::from(message.blob) }
+}
+
+fn aead_to_message(input: &AeadText) -> AeadMessage {
+    let text = input.text.expose().to_vec();
+    AeadMessage { iv: input.iv.clone(), aad: input.aad.clone(), text }
+}
+
+fn aead_from_message(message: AeadMessage) -> AeadText {
+    AeadText { iv: message.iv, aad: message.aad, text: secret(message.text) }
 }
 
 fn spec_to_message(spec: &KeySpec) -> SpecMessage {
@@ -331,6 +412,68 @@ mod tests {
         check(&Call::Sign(key(), [9; 32]));
     }
 
+    fn aead_text(iv: usize, aad: usize, text: usize) -> AeadText {
+        let text = SecretBytes::copy_of(&vec![7; text]);
+        AeadText { iv: vec![8; iv], aad: vec![9; aad], text }
+    }
+
+    #[test]
+    fn aead_calls_return_to_themselves() {
+        check(&Call::AeadEncrypt(key(), aead_text(7, 3, 20)));
+        check(&Call::AeadDecrypt(key(), aead_text(1, 0, 16)));
+    }
+
+    #[test]
+    fn aead_call_at_every_limit_fits_a_packet() {
+        let blob = Arc::from([7; BLOB_MAX_BYTES]);
+        let text = aead_text(128, 8 * 1024, AEAD_TEXT_MAX_BYTES + AEAD_TAG_BYTES);
+        let call = Call::AeadDecrypt(DeviceKey { blob, ..key() }, text);
+        assert!(decode_call(&encode_call(u64::MAX, &call).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn rsa_calls_return_to_themselves() {
+        check(&Call::RsaPublic(key()));
+        check(&Call::RsaPrivate(key(), SecretBytes::copy_of(&[5; 256])));
+    }
+
+    #[test]
+    fn aead_and_rsa_answers_return_to_themselves() {
+        for answer in [
+            Answer::AeadCiphertext(vec![1; 16]),
+            Answer::AeadPlaintext(SecretBytes::copy_of(b"")),
+            Answer::RsaModulus(RsaModulus(vec![0x81; 256])),
+            Answer::Rsa(SecretBytes::copy_of(&[5; 512])),
+        ] {
+            let packet = encode_answer(7, &Ok(answer)).unwrap();
+            let (number, decoded) = decode_answer(&packet).unwrap();
+            assert_eq!((number, encode_answer(7, &decoded).unwrap()), (7, packet));
+        }
+    }
+
+    #[test]
+    fn aead_answer_at_the_limits_is_read_and_past_them_malformed() {
+        let sealed = |bytes| decoded(&Ok(Answer::AeadCiphertext(vec![7; bytes])));
+        for (bytes, read) in [(15, false), (16, true), (32_784, true), (32_785, false)] {
+            assert_eq!(sealed(bytes), read, "{bytes}");
+        }
+        let opened =
+            |bytes| decoded(&Ok(Answer::AeadPlaintext(SecretBytes::copy_of(&vec![7; bytes]))));
+        assert_eq!((opened(0), opened(32_768), opened(32_769)), (true, true, false));
+    }
+
+    #[test]
+    fn rsa_answer_of_another_size_is_malformed() {
+        let result = |bytes| decoded(&Ok(Answer::Rsa(SecretBytes::copy_of(&vec![7; bytes]))));
+        let modulus = |bytes| decoded(&Ok(Answer::RsaModulus(RsaModulus(vec![0x81; bytes]))));
+        for (bytes, read) in
+            [(0, false), (255, false), (256, true), (257, false), (512, true), (513, false)]
+        {
+            assert_eq!((result(bytes), modulus(bytes)), (read, read), "{bytes}");
+        }
+        assert!(!decoded(&Ok(Answer::RsaModulus(RsaModulus(vec![0x71; 256])))));
+    }
+
     #[test]
     fn counter_calls_return_to_themselves() {
         let counter = || DeviceCounter { id: KeyId([3; 16]), blob: Arc::from([1, 2]) };
@@ -364,9 +507,7 @@ mod tests {
 
     #[test]
     fn random_bytes_at_the_limit_are_read_and_one_past_is_malformed() {
-        let random = |bytes| {
-            decoded(&Ok(Answer::Random(SecretBytes::new(zeroize::Zeroizing::new(vec![7; bytes])))))
-        };
+        let random = |bytes| decoded(&Ok(Answer::Random(secret(vec![7; bytes]))));
         assert_eq!((random(1024), random(1025)), (true, false));
     }
 

@@ -25,7 +25,8 @@ use std::time::Duration;
 use daemon::sandbox::{Demand, Reached};
 use provider_core::{
     AuthSubject, Condition, ErrorKind, Identity, Info, KeyBlob, KeyId, KeySpec, Mac, Needs,
-    ProviderError, PublicKey, SecretBytes, Secrets, Settings, Signature, Usage,
+    ProviderError, PublicKey, RsaModulus, RsaResult, SecretBytes, Secrets, Settings, Signature,
+    Usage,
 };
 
 pub use check::PluginFileError;
@@ -92,7 +93,7 @@ pub enum Call {
     SelfTest,
     /// Make a key.
     Generate(KeySpec),
-    /// Import a MAC key.
+    /// Import a key.
     Import(KeySpec, SecretBytes),
     /// Remove what the device keeps of a key.
     Destroy(DeviceKey),
@@ -104,6 +105,14 @@ pub enum Call {
     PublicKey(DeviceKey),
     /// Sign a digest.
     Sign(DeviceKey, [u8; 32]),
+    /// Encrypt a text with an aead key.
+    AeadEncrypt(DeviceKey, AeadText),
+    /// Decrypt a ciphertext and its tag with an aead key.
+    AeadDecrypt(DeviceKey, AeadText),
+    /// The modulus of an rsa key.
+    RsaPublic(DeviceKey),
+    /// Raise a number to the private exponent of an rsa key.
+    RsaPrivate(DeviceKey, SecretBytes),
     /// Make a counter.
     CounterCreate(KeyId),
     /// Raise a counter.
@@ -128,12 +137,17 @@ impl Call {
             | Self::Mac(..)
             | Self::Random(_)
             | Self::Sign(..)
+            | Self::AeadEncrypt(..)
+            | Self::AeadDecrypt(..)
+            | Self::RsaPrivate(..)
             | Self::CounterCreate(_)
             | Self::CounterIncrement(_)
             | Self::CounterRead(_) => true,
-            Self::Destroy(_) | Self::PublicKey(_) | Self::CounterDestroy(_) | Self::Condition => {
-                false
-            }
+            Self::Destroy(_)
+            | Self::PublicKey(_)
+            | Self::RsaPublic(_)
+            | Self::CounterDestroy(_)
+            | Self::Condition => false,
         }
     }
 }
@@ -147,6 +161,20 @@ pub struct DeviceKey {
     pub id: KeyId,
     /// Its blob.
     pub blob: Arc<[u8]>,
+}
+
+/// What an aead key is given; the owned form of [`provider_core::AeadInput`].
+///
+/// # Secrets
+/// The text of an encryption; it is wiped when dropped.
+#[derive(Debug)]
+pub struct AeadText {
+    /// The initialization vector.
+    pub iv: Vec<u8>,
+    /// What is authenticated beside the text.
+    pub aad: Vec<u8>,
+    /// The plaintext, or the ciphertext and its tag.
+    pub text: SecretBytes,
 }
 
 /// A counter as a call names it; the owned form of [`provider_core::CounterRef`].
@@ -173,6 +201,14 @@ pub enum Answer {
     PublicKey(PublicKey),
     /// `Sign`.
     Signature(Signature),
+    /// `AeadEncrypt`: the ciphertext and its tag.
+    AeadCiphertext(Vec<u8>),
+    /// `AeadDecrypt`: the plaintext.
+    AeadPlaintext(SecretBytes),
+    /// `RsaPublic`.
+    RsaModulus(RsaModulus),
+    /// `RsaPrivate`.
+    Rsa(RsaResult),
     /// `CounterCreate`: its blob and its value.
     Counter(KeyBlob, u64),
     /// `CounterIncrement`, `CounterRead`.
@@ -411,6 +447,16 @@ fn perform(instance: &provider_core::call::Instance, call: &Call) -> provider_co
         Call::Random(length) => instance.random(*length).map(Answer::Random),
         Call::PublicKey(key) => instance.public_key(key.as_ref()).map(Answer::PublicKey),
         Call::Sign(key, digest) => instance.sign(key.as_ref(), digest).map(Answer::Signature),
+        Call::AeadEncrypt(key, input) => {
+            instance.aead_encrypt(key.as_ref(), input.as_ref()).map(Answer::AeadCiphertext)
+        }
+        Call::AeadDecrypt(key, input) => {
+            instance.aead_decrypt(key.as_ref(), input.as_ref()).map(Answer::AeadPlaintext)
+        }
+        Call::RsaPublic(key) => instance.rsa_public(key.as_ref()).map(Answer::RsaModulus),
+        Call::RsaPrivate(key, input) => {
+            instance.rsa_private(key.as_ref(), input.expose()).map(Answer::Rsa)
+        }
         Call::CounterCreate(id) => {
             instance.counter_create(*id).map(|(blob, value)| Answer::Counter(blob, value))
         }
@@ -428,6 +474,13 @@ fn perform(instance: &provider_core::call::Instance, call: &Call) -> provider_co
 impl DeviceKey {
     fn as_ref(&self) -> provider_core::KeyRef<'_> {
         provider_core::KeyRef { usage: self.usage, id: self.id, blob: &self.blob }
+    }
+}
+
+impl AeadText {
+    fn as_ref(&self) -> provider_core::AeadInput<'_> {
+        let text = self.text.expose();
+        provider_core::AeadInput { iv: &self.iv, aad: &self.aad, text }
     }
 }
 
@@ -451,6 +504,10 @@ impl Deadlines {
             | Call::Random(_)
             | Call::PublicKey(_)
             | Call::Sign(..)
+            | Call::AeadEncrypt(..)
+            | Call::AeadDecrypt(..)
+            | Call::RsaPublic(_)
+            | Call::RsaPrivate(..)
             | Call::CounterIncrement(_)
             | Call::CounterRead(_)
             | Call::Condition => self.mac,

@@ -8,7 +8,9 @@
 mod authentic;
 mod checkpoint;
 mod counter;
+mod handle;
 mod model;
+mod rename;
 mod store;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use wire::name::{KeyName, ProviderName};
 pub use authentic::{REGISTRY_ID_BYTES, RecordKey, RegistryId, record_key_input};
 pub use checkpoint::{CheckpointKey, checkpoint_key_input};
 pub use counter::{Counter, DeviceHome, Home};
+pub use handle::{HandleKey, handle_key_input};
 pub use model::{Instance, Key, RecordKeyName, Stage, Terms, Version};
 
 use model::Model;
@@ -32,10 +35,11 @@ pub enum RegistryError {
     /// The file cannot be read or written.
     #[error("registry: {0}; check the state directory, its space and its owner")]
     Store(#[from] rusqlite::Error),
-    /// The head does not verify at an instance that is open.
+    /// The head does not verify at an instance that is open, and whose device was asked twice.
     #[error(
         "the registry was altered or replaced by an older one: its head does not verify at \
-         provider {0}; restore registry and audit from one backup, docs/config.md \"Backup\""
+         provider {0}, whose device gave the same answer twice; restore registry and audit from \
+         one backup, docs/config.md \"Backup\"; where nobody touched them, look after the device"
     )]
     HeadAltered(ProviderName),
     /// No instance that made the head is open.
@@ -91,6 +95,8 @@ pub struct InstanceKeys {
     pub record: RecordKey,
     /// Vouches for the audit.
     pub checkpoint: CheckpointKey,
+    /// Authenticates handles.
+    pub handle: HandleKey,
 }
 
 #[derive(Debug)]
@@ -267,33 +273,8 @@ impl Registry {
     /// `Stale`, `NotOpen` (of a changed version's instance), `Store`. Nothing is changed then.
     pub fn put_key(&self, before: Option<&Arc<Key>>, mut after: Key) -> Result<u64, RegistryError> {
         let mut store = self.store();
-        {
-            let model = self.model();
-            let current = model.keys.get(&after.name);
-            let same = match (before, current) {
-                (Some(before), Some(current)) => Arc::ptr_eq(before, current),
-                (None, None) => true,
-                (Some(_), None) | (None, Some(_)) => false,
-            };
-            if !same {
-                return Err(RegistryError::Stale);
-            }
-        }
-        let terms_changed = before.is_some_and(|before| before.terms != after.terms);
-        for version in &mut after.versions {
-            let unchanged = before.is_some_and(|before| {
-                !terms_changed && before.versions.iter().any(|old| old.same_record(version))
-            });
-            if !unchanged {
-                let keys = self.instance_keys();
-                let key = keys.get(&version.provider).map(|keys| &keys.record);
-                let key = key.ok_or_else(|| RegistryError::NotOpen(version.provider.clone()))?;
-                version.digest =
-                    authentic::record_digest(&self.id, &after.name, &after.terms, version)
-                        .ok_or(RegistryError::Stale)?;
-                version.mac = authentic::record_mac(key, version);
-            }
-        }
+        self.check_same(&after.name, before)?;
+        self.authenticate(before, &mut after)?;
         let after = Arc::new(after);
         let row = Arc::clone(&after);
         self.commit(
@@ -313,6 +294,37 @@ impl Registry {
                 }
             },
         )
+    }
+
+    /// Demands that a key is as the caller read it.
+    fn check_same(&self, name: &KeyName, before: Option<&Arc<Key>>) -> Result<(), RegistryError> {
+        let model = self.model();
+        match (before, model.keys.get(name)) {
+            (Some(before), Some(current)) if Arc::ptr_eq(before, current) => Ok(()),
+            (None, None) => Ok(()),
+            (Some(_), Some(_) | None) | (None, Some(_)) => Err(RegistryError::Stale),
+        }
+    }
+
+    /// Gives fresh MACs to the versions that differ from what they were.
+    fn authenticate(
+        &self,
+        before: Option<&Arc<Key>>,
+        after: &mut Key,
+    ) -> Result<(), RegistryError> {
+        let before = before.filter(|before| before.terms == after.terms);
+        for version in &mut after.versions {
+            if before.is_some_and(|key| key.versions.iter().any(|old| old.same_record(version))) {
+                continue;
+            }
+            let keys = self.instance_keys();
+            let key = keys.get(&version.provider).map(|keys| &keys.record);
+            let key = key.ok_or_else(|| RegistryError::NotOpen(version.provider.clone()))?;
+            version.digest = authentic::record_digest(&self.id, &after.name, &after.terms, version)
+                .ok_or(RegistryError::Stale)?;
+            version.mac = authentic::record_mac(key, version);
+        }
+        Ok(())
     }
 
     /// What refused a PIN before and must not be shown one, and why.

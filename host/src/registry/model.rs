@@ -149,6 +149,13 @@ impl Key {
         self.versions.iter().any(|version| version.stage != Stage::Destroyed)
     }
 
+    /// The number of its first version, by which a key is told from one of the same name that was
+    /// destroyed before it.
+    #[must_use]
+    pub fn generation(&self) -> Option<u32> {
+        self.versions.first().map(|version| version.number)
+    }
+
     /// The number that the next version gets.
     #[must_use]
     pub fn next_number(&self) -> u32 {

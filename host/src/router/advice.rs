@@ -26,6 +26,7 @@ pub(super) const fn advice(error: &OpenError, isolation: Isolation) -> Option<&'
         | OpenError::PinWasRefused { .. }
         | OpenError::Secret(_)
         | OpenError::Registry(_)
+        | OpenError::Contradiction
         | OpenError::Unexpected(_) => None,
     }
 }
@@ -41,6 +42,7 @@ pub(super) const fn may_be_of_the_sandbox(error: &OpenError) -> bool {
         | OpenError::PinWasRefused { .. }
         | OpenError::Secret(_)
         | OpenError::Registry(_)
+        | OpenError::Contradiction
         | OpenError::Unexpected(_) => false,
     }
 }

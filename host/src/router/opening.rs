@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
-use provider_core::{Algorithm, AuthSubject, ErrorKind, KeyId, KeySpec, Usage};
+use provider_core::{Algorithm, AuthSubject, ErrorKind, KeyId, KeySpec, Mac, Usage};
 use tokio::sync::MutexGuard;
 use wire::api::BreakerCause;
 use wire::name::{KeyName, ProviderName};
@@ -17,8 +18,8 @@ use crate::plugin::{
     Answer, Call, CallError, DeviceKey, Link, OpenFailure, OpenRequest, PluginSource,
 };
 use crate::registry::{
-    CheckpointKey, Counter, Instance, InstanceKeys, Key, RecordKey, RecordKeyName, RegistryError,
-    Stage, Version, checkpoint_key_input, record_key_input,
+    CheckpointKey, Counter, HandleKey, Instance, InstanceKeys, Key, RecordKey, RecordKeyName,
+    RegistryError, Stage, Version, checkpoint_key_input, handle_key_input, record_key_input,
 };
 
 /// Why an instance did not open.
@@ -34,6 +35,11 @@ pub(super) enum OpenError {
     Call(#[from] CallError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error(
+        "the device computes the same HMAC differently each time; look after the device, or its \
+         connection; it is tried again by itself"
+    )]
+    Contradiction,
     #[error("{0}")]
     Unexpected(&'static str),
 }
@@ -99,7 +105,7 @@ impl Router {
         link.call(Call::SelfTest).await?;
         match known {
             Some(instance) => {
-                let keys = self.instance_keys(&link, &instance.record_key).await?;
+                let keys = self.instance_keys(name, &link, &instance.record_key).await?;
                 self.registry.attach(name, keys)?;
             }
             None => self.add_instance(name, &link).await?,
@@ -168,7 +174,7 @@ impl Router {
             return Err(OpenError::Unexpected("generate did not answer with a blob"));
         };
         let record_key = RecordKeyName { id, blob };
-        let keys = self.instance_keys(link, &record_key).await?;
+        let keys = self.instance_keys(name, link, &record_key).await?;
         let identity = link.identity().clone();
         let instance = Instance { name: name.clone(), identity, record_key };
         self.registry.add_instance(&instance, keys)?;
@@ -176,8 +182,16 @@ impl Router {
     }
 
     /// Derives an instance's keys, each by one HMAC of its device under its internal key.
+    ///
+    /// Everything is authenticated by these keys, so that one wrong answer would make a good
+    /// registry look altered, or authenticate changes by a key that nobody has again. The device
+    /// is therefore asked until it has given the same answers twice in a row.
+    ///
+    /// # Errors
+    /// `Contradiction`: it did not, in [`DERIVATIONS_MAX`] times. `Call`.
     async fn instance_keys(
         &self,
+        name: &ProviderName,
         link: &Link,
         key: &RecordKeyName,
     ) -> Result<InstanceKeys, OpenError> {
@@ -189,12 +203,33 @@ impl Router {
             };
             Ok(mac)
         };
-        let record = mac(record_key_input(self.registry.id())).await?;
-        let checkpoint = mac(checkpoint_key_input(self.registry.id())).await?;
-        Ok(InstanceKeys {
-            record: RecordKey::from_device_mac(record.expose()),
-            checkpoint: CheckpointKey::from_device_mac(checkpoint.expose()),
-        })
+        let mut before: Option<[Mac; 3]> = None;
+        for _ in 0..DERIVATIONS_MAX {
+            let record = mac(record_key_input(self.registry.id())).await?;
+            let checkpoint = mac(checkpoint_key_input(self.registry.id())).await?;
+            let handle = mac(handle_key_input(self.registry.id())).await?;
+            let derived = [record, checkpoint, handle];
+            match &before {
+                Some(before)
+                    if before.iter().zip(&derived).all(|(one, other)| same(one, other)) =>
+                {
+                    let [record, checkpoint, handle] = &derived;
+                    return Ok(InstanceKeys {
+                        record: RecordKey::from_device_mac(record.expose()),
+                        checkpoint: CheckpointKey::from_device_mac(checkpoint.expose()),
+                        handle: HandleKey::from_device_mac(handle.expose()),
+                    });
+                }
+                Some(_) => tracing::warn!(
+                    provider = %name,
+                    "the device answered wrongly: the same HMAC twice, with two results; it is \
+                     asked again"
+                ),
+                None => {}
+            }
+            before = Some(derived);
+        }
+        Err(OpenError::Contradiction)
     }
 
     /// Undoes versions and counters that were being made, and completes destructions, that were
@@ -291,6 +326,7 @@ impl OpenError {
             | Self::PinWasRefused { .. }
             | Self::Secret(_)
             | Self::Registry(_)
+            | Self::Contradiction
             | Self::Unexpected(_) => BreakerCause::Refusing,
         };
         let availability = match self {
@@ -300,6 +336,7 @@ impl OpenError {
             | Self::PinWasRefused { .. }
             | Self::Secret(_)
             | Self::Registry(_)
+            | Self::Contradiction
             | Self::Unexpected(_) => Availability::Down(reason),
         };
         (availability, cause)
@@ -315,9 +352,18 @@ impl OpenError {
             | Self::PinWasRefused { .. }
             | Self::Secret(_)
             | Self::Registry(_)
+            | Self::Contradiction
             | Self::Unexpected(_) => false,
         }
     }
+}
+
+/// How often a device is asked for the keys of its instance, until two answers in a row agree:
+/// enough for one wrong answer, whichever it is.
+const DERIVATIONS_MAX: usize = 4;
+
+fn same(one: &Mac, other: &Mac) -> bool {
+    verify_slices_are_equal(one.expose(), other.expose()).is_ok()
 }
 
 fn internal_key_id(registry: &[u8], name: &ProviderName) -> KeyId {

@@ -308,8 +308,8 @@ impl Provider {
         let _ = tokio::time::timeout(self.config.deadlines.open, ended).await;
     }
 
-    /// Has it tried again, with its PIN though that was refused, and waits until a try that began
-    /// after now has ended; does nothing while it works.
+    /// Has it tried again, with its PIN though that was refused, and waits until it works, or until
+    /// a try that began after now has ended; does nothing while it works.
     pub(super) async fn try_again(&self) {
         if self.is_working() {
             return;
@@ -319,8 +319,9 @@ impl Provider {
         // One that is under way may have read of the refusal already.
         let begun = self.begun.load(Ordering::SeqCst);
         self.retry.notify_one();
-        // The supervisor lives as long as the host; without it there is nothing to wait for.
-        let _ = tries.wait_for(|tries| *tries > begun).await;
+        // No other follows one that is under way and succeeds. The supervisor lives as long as the
+        // host; without it there is nothing to wait for.
+        let _ = tries.wait_for(|tries| *tries > begun || self.is_working()).await;
     }
 
     /// Notes what a caller's call to the open link tells about its device.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use provider_core::Capabilities;
-use wire::api::{Protection, Usage};
+use wire::api::{Algorithm, Protection, Usage};
 use wire::name::ProviderName;
 
 use super::Router;
@@ -18,6 +18,8 @@ use crate::error::{Failure, HostError};
 pub struct Wanted<'a> {
     /// What it is for.
     pub usage: Usage,
+    /// How it computes.
+    pub algorithm: Algorithm,
     /// Whether its bytes are imported.
     pub import: bool,
     /// Whether it is bound to the machine's state.
@@ -62,7 +64,8 @@ impl Router {
             }
             match provider.availability() {
                 Availability::Open(_) if provider.is_working() => {
-                    let protection = provider.protection().unwrap_or(Protection::Software);
+                    let protection = provider.protection_of(wanted.usage);
+                    let protection = protection.unwrap_or(Protection::Software);
                     return Ok(Selected { provider: Arc::clone(provider), protection });
                 }
                 Availability::Absent(_) => passed_over.push(format!("{name} is absent")),
@@ -93,21 +96,27 @@ impl Router {
 }
 
 impl Provider {
+    /// What stands behind its keys of a usage, as far as its last opening tells.
+    fn protection_of(&self, usage: Usage) -> Option<Protection> {
+        let device = self.protection()?;
+        let inside = match usage {
+            Usage::Aead => self.info()?.capabilities.contains(Capabilities::AEAD),
+            Usage::Seal | Usage::Mac | Usage::Sign | Usage::Rsa => true,
+        };
+        Some(if inside { device } else { device.min(Protection::Wrapped) })
+    }
+
     /// Why it could not hold a key even while open, as far as its last opening tells.
     fn cannot(&self, wanted: &Wanted<'_>) -> Option<String> {
         let info = self.info()?;
-        let mut needed = if wanted.import {
-            Capabilities::IMPORT_MAC
-        } else {
-            Capabilities::to_generate(convert::usage(wanted.usage))
-        };
-        if wanted.state_bound {
-            needed = needed.and(Capabilities::STATE_BINDING);
-        }
-        if !info.capabilities.contains(needed) {
+        let (has, usage) = (info.capabilities, convert::usage(wanted.usage));
+        let algorithm = convert::algorithm(wanted.algorithm);
+        let made =
+            if wanted.import { has.can_import(usage) } else { has.can_generate(usage, algorithm) };
+        if !made || (wanted.state_bound && !has.contains(Capabilities::STATE_BINDING)) {
             return Some(format!("cannot hold {} keys of this sort", wanted.usage.as_str()));
         }
-        let protection = self.protection()?;
+        let protection = self.protection_of(wanted.usage)?;
         (protection < wanted.floor).then(|| {
             format!("gives {} protection, below {}", protection.as_str(), wanted.floor.as_str())
         })
@@ -120,6 +129,7 @@ impl<'a> Wanted<'a> {
     pub fn new(terms: &'a crate::registry::Terms) -> Self {
         Self {
             usage: terms.usage,
+            algorithm: terms.algorithm,
             import: false,
             state_bound: terms.state.is_some(),
             floor: terms.floor,

@@ -5,7 +5,7 @@ use super::{Bench, Clause};
 use crate::condition::Standing;
 use crate::error::{ErrorKind, ProviderError};
 use crate::key::{
-    Algorithm, Capabilities, IMPORT_MAX_BYTES, KeyBlob, KeyId, KeyRef, KeySpec,
+    AeadInput, Algorithm, Capabilities, IMPORT_MAX_BYTES, KeyBlob, KeyId, KeyRef, KeySpec,
     MAC_INPUT_MAX_BYTES, RANDOM_MAX_BYTES, SEAL_LABEL, StateBinding, Usage,
 };
 use crate::secret::SecretBytes;
@@ -135,7 +135,7 @@ fn known_answers(bench: &Bench<'_>) -> Clause {
         return Ok(());
     }
     for case in HMAC_SHA256 {
-        let key = Key::import(bench, case.key)?;
+        let key = Key::import(bench, Usage::Mac, case.key)?;
         let mac = key.mac(bench, case.data).map_err(|error| format!("{}: {error}", case.name))?;
         ensure(mac.expose() == case.mac, &format!("{}: wrong answer", case.name))?;
         key.destroy(bench)?;
@@ -149,14 +149,14 @@ fn import_limits(bench: &Bench<'_>) -> Clause {
     }
     // The block length of SHA-256 is 64 bytes: at it, one past it, and padded with a zero.
     for length in [1, 63, 64, 65, IMPORT_MAX_BYTES] {
-        let key = Key::import(bench, &vec![0x5a; length])?;
+        let key = Key::import(bench, Usage::Mac, &vec![0x5a; length])?;
         key.mac(bench, b"x").map_err(|error| format!("{length}-byte key: {error}"))?;
         key.destroy(bench)?;
     }
-    let short = Key::import(bench, &[0x5a; 31])?;
+    let short = Key::import(bench, Usage::Mac, &[0x5a; 31])?;
     let mut padded = vec![0x5a; 31];
     padded.push(0);
-    let padded = Key::import(bench, &padded)?;
+    let padded = Key::import(bench, Usage::Mac, &padded)?;
     let same = short.mac(bench, b"x").map_err(show)?.expose()
         == padded.mac(bench, b"x").map_err(show)?.expose();
     ensure(same, "a short key is not zero-padded as RFC 2104 says")?;
@@ -378,57 +378,87 @@ fn absent_capability(bench: &Bench<'_>) -> Clause {
         bench.instance.generate(&mismatched),
         &[ErrorKind::Unsupported, ErrorKind::InvalidParameter],
     )?;
-    if !can(bench, Capabilities::SIGN)? {
-        expect_kind(bench.instance.generate(&spec(bench, Usage::Sign)), unsupported)?;
+    let able = bench.instance.info().map_err(show)?.capabilities;
+    for (usage, algorithm) in [
+        (Usage::Sign, Algorithm::EcdsaP256),
+        (Usage::Aead, Algorithm::Aes256Gcm),
+        (Usage::Rsa, Algorithm::Rsa2048),
+        (Usage::Rsa, Algorithm::Rsa4096),
+    ] {
+        if !able.can_generate(usage, algorithm) {
+            let made = bench.instance.generate(&KeySpec { algorithm, ..spec(bench, usage) });
+            expect_kind(made, unsupported).map_err(|seen| format!("{algorithm:?}: {seen}"))?;
+        }
+    }
+    for usage in [Usage::Seal, Usage::Mac, Usage::Sign, Usage::Aead, Usage::Rsa] {
+        if !able.can_import(usage) {
+            let key = SecretBytes::copy_of(&[1; 32]);
+            let made = bench.instance.import(&spec(bench, usage), &key);
+            expect_kind(made, unsupported).map_err(|seen| format!("import {usage:?}: {seen}"))?;
+        }
+    }
+    let key = |usage| KeyRef { usage, id: bench.id(), blob: b"blob" };
+    if !able.can_generate(Usage::Aead, Algorithm::Aes256Gcm) {
+        let input = AeadInput { iv: b"iv", aad: b"", text: &[7; 16] };
+        expect_kind(bench.instance.aead_encrypt(key(Usage::Aead), input), unsupported)?;
+        expect_kind(bench.instance.aead_decrypt(key(Usage::Aead), input), unsupported)?;
+    }
+    if !able.contains(Capabilities::RSA_2048) && !able.contains(Capabilities::RSA_4096) {
+        expect_kind(bench.instance.rsa_public(key(Usage::Rsa)), unsupported)?;
+        expect_kind(bench.instance.rsa_private(key(Usage::Rsa), &[7; 256]), unsupported)?;
     }
     if !can(bench, Capabilities::STATE_BINDING)? {
         let state = StateBinding::new("sha256:7").map_err(show)?;
         let bound = KeySpec { state: Some(state), ..spec(bench, Usage::Seal) };
         expect_kind(bench.instance.generate(&bound), unsupported)?;
     }
-    if !can(bench, Capabilities::IMPORT_MAC)? {
-        let key = SecretBytes::copy_of(&[1; 32]);
-        expect_kind(bench.instance.import(&spec(bench, Usage::Mac), &key), unsupported)?;
-    }
     Ok(())
 }
 
 /// A key of the device under test.
-struct Key {
-    usage: Usage,
-    id: KeyId,
-    blob: KeyBlob,
+pub(super) struct Key {
+    pub(super) usage: Usage,
+    pub(super) id: KeyId,
+    pub(super) blob: KeyBlob,
 }
 
 impl Key {
-    fn generate(bench: &Bench<'_>, usage: Usage) -> Result<Self, String> {
-        let spec = spec(bench, usage);
+    pub(super) fn generate(bench: &Bench<'_>, usage: Usage) -> Result<Self, String> {
+        Self::generate_of(bench, usage, usage.default_algorithm())
+    }
+
+    pub(super) fn generate_of(
+        bench: &Bench<'_>,
+        usage: Usage,
+        algorithm: Algorithm,
+    ) -> Result<Self, String> {
+        let spec = KeySpec { algorithm, ..spec(bench, usage) };
         let blob = bench.instance.generate(&spec).map_err(|error| format!("generate: {error}"))?;
         Ok(Self { usage, id: spec.id, blob })
     }
 
-    fn import(bench: &Bench<'_>, key: &[u8]) -> Result<Self, String> {
-        let spec = spec(bench, Usage::Mac);
+    pub(super) fn import(bench: &Bench<'_>, usage: Usage, key: &[u8]) -> Result<Self, String> {
+        let spec = spec(bench, usage);
         let key = SecretBytes::copy_of(key);
         let blob =
             bench.instance.import(&spec, &key).map_err(|error| format!("import: {error}"))?;
-        Ok(Self { usage: Usage::Mac, id: spec.id, blob })
+        Ok(Self { usage, id: spec.id, blob })
     }
 
-    fn key_ref(&self) -> KeyRef<'_> {
+    pub(super) fn key_ref(&self) -> KeyRef<'_> {
         KeyRef { usage: self.usage, id: self.id, blob: &self.blob.0 }
     }
 
-    fn mac(&self, bench: &Bench<'_>, input: &[u8]) -> crate::Result<crate::Mac> {
+    pub(super) fn mac(&self, bench: &Bench<'_>, input: &[u8]) -> crate::Result<crate::Mac> {
         bench.instance.mac(self.key_ref(), input)
     }
 
-    fn destroy(&self, bench: &Bench<'_>) -> Clause {
+    pub(super) fn destroy(&self, bench: &Bench<'_>) -> Clause {
         bench.instance.destroy(self.key_ref()).map_err(|error| format!("destroy: {error}"))
     }
 }
 
-fn spec(bench: &Bench<'_>, usage: Usage) -> KeySpec {
+pub(super) fn spec(bench: &Bench<'_>, usage: Usage) -> KeySpec {
     KeySpec { usage, algorithm: usage.default_algorithm(), id: bench.id(), state: None }
 }
 
@@ -447,7 +477,7 @@ pub(super) fn expect_kind<T>(result: crate::Result<T>, kinds: &[ErrorKind]) -> C
     }
 }
 
-fn unexpected<T>(result: &crate::Result<T>, expected: &str) -> String {
+pub(super) fn unexpected<T>(result: &crate::Result<T>, expected: &str) -> String {
     match result {
         Ok(_) => format!("success instead of {expected}"),
         Err(error) => format!("{error} instead of {expected}"),

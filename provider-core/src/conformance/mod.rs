@@ -3,8 +3,11 @@
 //! A provider crate calls [`run`] once in its tests, with a real device (or emulator) behind it.
 //! Each clause is named; all that fail are reported together.
 
+mod aead;
 mod clauses;
 mod counters;
+mod imported;
+mod rsa;
 mod vectors;
 
 use crate::abi;
@@ -24,10 +27,15 @@ pub struct Setup<'a> {
     pub other_device: &'a dyn Fn() -> (Settings, Secrets),
     /// Verifies an ECDSA P-256 signature (point, digest, r and s) by other code than the provider.
     pub verify: &'a Verify,
+    /// Verifies an RSA signature (PKCS#1 v1.5 with SHA-256) by other code than the provider.
+    pub verify_rsa: &'a VerifyRsa,
 }
 
 /// Takes an uncompressed point, a digest, and a signature as r and s; says whether it verifies.
 pub type Verify = dyn Fn(&[u8; 65], &[u8; 32], &[u8; 64]) -> bool;
+
+/// Takes a modulus, a message, and a signature under the exponent 65,537; says whether it verifies.
+pub type VerifyRsa = dyn Fn(&[u8], &[u8], &[u8]) -> bool;
 
 /// The outcome of one clause; the error says what was seen.
 type Clause = Result<(), String>;
@@ -71,8 +79,10 @@ pub unsafe fn run(setup: &Setup<'_>) -> Result<(), Vec<String>> {
     let next_id = std::cell::Cell::new(start);
     let bench = Bench { setup, plugin, instance, identity, next_id };
 
-    let all = clauses::ALL.iter().chain(counters::ALL);
+    let all = [clauses::ALL, counters::ALL, aead::ALL, rsa::ALL, imported::ALL];
     let failures: Vec<_> = all
+        .iter()
+        .flat_map(|clauses| clauses.iter())
         .filter_map(|(name, clause)| clause(&bench).err().map(|seen| format!("{name}: {seen}")))
         .collect();
     if failures.is_empty() { Ok(()) } else { Err(failures) }

@@ -46,6 +46,14 @@ verbs! {
     PublicKey = "public_key",
     /// Signs a digest.
     Sign = "sign",
+    /// Encrypts a text.
+    AeadEncrypt = "aead_encrypt",
+    /// Decrypts a text.
+    AeadDecrypt = "aead_decrypt",
+    /// Gives the modulus of a key.
+    RsaPublic = "rsa_public",
+    /// Does the private operation of RSA.
+    RsaPrivate = "rsa_private",
     /// Makes a counter.
     CounterCreate = "counter_create",
     /// Raises a counter.
@@ -72,7 +80,17 @@ impl Verb {
 
     /// Whether it gives bytes of a length that it states itself.
     pub(crate) const fn gives_length(self) -> bool {
-        matches!(self, Self::Open | Self::Generate | Self::Import | Self::CounterCreate)
+        matches!(
+            self,
+            Self::Open
+                | Self::Generate
+                | Self::Import
+                | Self::AeadEncrypt
+                | Self::AeadDecrypt
+                | Self::RsaPublic
+                | Self::RsaPrivate
+                | Self::CounterCreate
+        )
     }
 
     /// Whether it gives an answer of a fixed length.

@@ -5,9 +5,11 @@ use std::time::Duration;
 use provider_core::{Condition, Standing};
 use tss_esapi::Context;
 use tss_esapi::constants::{CapabilityType, PropertyTag};
-use tss_esapi::structures::{CapabilityData, TaggedTpmPropertyList};
+use tss_esapi::interface_types::key_bits::RsaKeyBits;
+use tss_esapi::structures::{CapabilityData, PublicParameters, TaggedTpmPropertyList};
 
-use super::{Outcome, command, unexpected};
+use super::{Outcome, command, template, unexpected};
+use crate::error::{Fault, RC_COMMAND_CODE};
 use crate::vendor::Vendor;
 
 /// Slots that every TPM has (TCG PC Client Platform TPM Profile, 5.5: MAX_LOADED_OBJECTS).
@@ -26,6 +28,10 @@ pub(crate) struct About {
     pub(crate) firmware: String,
     /// Whether the owner hierarchy has a password, which we do not know.
     pub(crate) owner_has_password: bool,
+    /// Whether it makes RSA keys of 2,048 bits.
+    pub(crate) rsa_2048: bool,
+    /// Whether it makes RSA keys of 4,096 bits.
+    pub(crate) rsa_4096: bool,
 }
 
 /// Asks for one property, which every TPM that was started answers.
@@ -52,7 +58,25 @@ pub(super) fn about(context: &mut Context) -> Outcome<About> {
     let vendor = Vendor { manufacturer, string: characters(&strings) };
     let permanent = property(context, PropertyTag::Permanent)?.unwrap_or_default();
     let owner_has_password = permanent & OWNER_AUTH_SET != 0;
-    Ok(About { vendor, firmware: numbers.join("."), owner_has_password })
+    Ok(About {
+        vendor,
+        firmware: numbers.join("."),
+        owner_has_password,
+        rsa_2048: has_rsa(context, RsaKeyBits::Rsa2048)?,
+        rsa_4096: has_rsa(context, RsaKeyBits::Rsa4096)?,
+    })
+}
+
+/// Asks whether it would take the parameters of such a key (TPM 2.0 Part 3, 30.3 TPM2_TestParms).
+fn has_rsa(context: &mut Context, bits: RsaKeyBits) -> Outcome<bool> {
+    let parameters = PublicParameters::Rsa(template::rsa(bits));
+    match command(context, None, |tpm| tpm.test_parms(parameters)) {
+        Ok(()) => Ok(true),
+        Err(Fault::Code(code)) if code.is_about_parameter() => Ok(false),
+        // It cannot be asked, so it is not used for that.
+        Err(fault) if fault.is(RC_COMMAND_CODE) => Ok(false),
+        Err(fault) => Err(fault),
+    }
 }
 
 /// How many more objects can be loaded now.

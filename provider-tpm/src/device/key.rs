@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use provider_core::{ErrorKind, KeyBlob, KeyId, KeyRef, Mac, ProviderError, SecretBytes, Usage};
+use provider_core::{ErrorKind, KeyBlob, KeyRef, KeySpec, Mac, ProviderError, SecretBytes, Usage};
 use tss_esapi::Context;
 use tss_esapi::constants::StructureTag;
 use tss_esapi::constants::tss::TPM2_RH_NULL;
@@ -18,7 +18,7 @@ use tss_esapi::traits::{Marshall, UnMarshall};
 use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
 use zeroize::Zeroizing;
 
-use super::slots::{BlobHash, Facts};
+use super::slots::{BlobHash, Facts, Half};
 use super::{Device, Outcome, command, fault, pcr, template, unexpected};
 use crate::binding::{Binding, sha256};
 use crate::blob::{Blob, Bound, Purpose};
@@ -37,7 +37,7 @@ impl Device {
     /// Makes a key, from `secret` or inside the TPM, and returns its blob.
     pub(crate) fn create(
         &mut self,
-        (usage, id): (Usage, KeyId),
+        spec: &KeySpec,
         binding: Option<&Binding>,
         secret: Option<&SecretBytes>,
     ) -> Outcome<KeyBlob> {
@@ -48,7 +48,28 @@ impl Device {
             }
             None => None,
         };
-        let purpose = Purpose { usage, algorithm: usage.default_algorithm(), id, bound };
+        let (usage, algorithm, id) = (spec.usage, spec.algorithm, spec.id);
+        let purpose = Purpose { usage, algorithm, id, bound };
+        match (usage, secret) {
+            (Usage::Aead, secret) => self.create_aead(purpose, secret),
+            (Usage::Sign, Some(number)) => {
+                let blob = self.import_sign(purpose, number)?;
+                self.cover(blob)
+            }
+            (_, Some(secret)) => {
+                let blob = self.create_object(purpose, Some(secret))?;
+                self.cover(blob)
+            }
+            (_, None) => Ok(KeyBlob(self.create_object(purpose, None)?.encode()?)),
+        }
+    }
+
+    /// TPM2_Create (TPM 2.0 Part 3, 12.1); `secret` is of an HMAC key.
+    pub(super) fn create_object(
+        &mut self,
+        purpose: Purpose,
+        secret: Option<&SecretBytes>,
+    ) -> Outcome<Blob> {
         let template = template::key(&purpose, secret.is_none())?;
         let sensitive = secret.map(hmac_block).map(|block| SensitiveData::try_from(&block[..]));
         let sensitive = sensitive.transpose().map_err(fault)?;
@@ -59,22 +80,25 @@ impl Device {
             })
         });
         let made = made?;
-        let blob = Blob {
+        Ok(Blob {
             purpose,
             parent: self.srk.name.clone(),
             public: made.out_public.marshall().map_err(fault)?,
             private: made.out_private.to_vec(),
-        };
+            wrapped: None,
+        })
+    }
+
+    /// The bytes of an imported key's blob, after what the library still has of the key is gone:
+    /// ESYS keeps the last command's input in its context, and that of a load lies over it.
+    fn cover(&mut self, blob: Blob) -> Outcome<KeyBlob> {
         let bytes = blob.encode()?;
-        if secret.is_some() {
-            // ESYS keeps the last command's input in its context; that of a load lies over it.
-            let public = public(&blob)?;
-            self.load(sha256(&bytes), blob, &public)?;
-            if self.sessions.protecting().is_none() {
-                overwrite_command_buffer(&mut self.context)?;
-            }
-            wipe_stack();
+        let public = public(&blob)?;
+        self.load(sha256(&bytes), blob, &public)?;
+        if self.sessions.protecting().is_none() {
+            overwrite_command_buffer(&mut self.context)?;
         }
+        wipe_stack();
         Ok(KeyBlob(bytes))
     }
 
@@ -84,7 +108,7 @@ impl Device {
         let digest = self.with_key(key, |tpm, handle| {
             tpm.hmac(handle.into(), buffer.clone(), HashingAlgorithm::Sha256)
         })?;
-        if key.usage == Usage::Seal {
+        if matches!(key.usage, Usage::Seal | Usage::Aead) {
             wipe_stack();
         }
         Ok(SecretBytes::copy_of(&digest))
@@ -115,19 +139,30 @@ impl Device {
 
     /// The uncompressed point of a sign key, which the TPM has checked by loading it.
     pub(crate) fn point(&mut self, key: KeyRef<'_>) -> Outcome<[u8; 65]> {
-        let (_, facts) = self.loaded(&sha256(key.blob), key)?;
-        facts.point.ok_or_else(|| ProviderError::invalid("the key has no public half").into())
+        match self.facts(key)?.half {
+            Half::Point(point) => Ok(point),
+            Half::None | Half::Modulus(_) => Err(no_half().into()),
+        }
     }
 
-    /// Takes a key out of the TPM and forgets it.
-    pub(crate) fn forget(&mut self, blob: &[u8]) -> Outcome<()> {
-        self.evict(blob)?;
-        self.slots.forget(&mut self.context, &sha256(blob))
+    /// The modulus of an RSA key, which the TPM has checked by loading it.
+    pub(crate) fn modulus(&mut self, key: KeyRef<'_>) -> Outcome<Vec<u8>> {
+        match &self.facts(key)?.half {
+            Half::Modulus(modulus) => Ok(modulus.clone()),
+            Half::None | Half::Point(_) => Err(no_half().into()),
+        }
+    }
+
+    /// Takes a key out of the TPM and out of memory, and forgets it.
+    pub(crate) fn forget(&mut self, key: KeyRef<'_>) -> Outcome<()> {
+        self.unwrapped.forget(key.id);
+        self.evict(key.blob)?;
+        self.slots.forget(&mut self.context, &sha256(key.blob))
     }
 
     /// Runs one command with a key: authorized by the kept session, or by the policy of a bound
     /// key in one more command.
-    fn with_key<T>(
+    pub(super) fn with_key<T>(
         &mut self,
         key: KeyRef<'_>,
         mut run: impl FnMut(&mut Context, KeyHandle) -> tss_esapi::Result<T>,
@@ -178,6 +213,16 @@ impl Device {
         command(&mut self.context, Some(AuthSession::PolicySession(session)), run)
     }
 
+    /// What is known of a key that the TPM has, or had, taken for good.
+    fn facts(&mut self, key: KeyRef<'_>) -> Outcome<Arc<Facts>> {
+        let hash = sha256(key.blob);
+        if let Some((_, _, facts)) = self.places.as_mut().and_then(|places| places.find(&hash)) {
+            facts.purpose.check(key)?;
+            return Ok(facts);
+        }
+        Ok(self.loaded(&hash, key)?.1)
+    }
+
     /// The key in the TPM, loaded if it is not, with its usage and id checked.
     pub(super) fn loaded(
         &mut self,
@@ -224,12 +269,12 @@ impl Device {
 impl Facts {
     /// What a blob and its public area say.
     pub(super) fn of(blob: &Blob, public: &Public) -> Outcome<Self> {
-        Ok(Self { purpose: blob.purpose.clone(), point: point(public)? })
+        Ok(Self { purpose: blob.purpose.clone(), half: half(public)? })
     }
 }
 
 /// The public area of a blob, which is as [`template`] asks for it.
-fn public(blob: &Blob) -> Outcome<Public> {
+pub(super) fn public(blob: &Blob) -> Outcome<Public> {
     let public = Public::unmarshall(&blob.public).map_err(|_unreadable| altered())?;
     let same = public.marshall().is_ok_and(|again| again == blob.public);
     if same && template::is_key(&public, &blob.purpose)? {
@@ -239,7 +284,7 @@ fn public(blob: &Blob) -> Outcome<Public> {
     }
 }
 
-fn altered() -> ProviderError {
+pub(super) fn altered() -> ProviderError {
     ProviderError::new(ErrorKind::Integrity, "the key's blob was altered")
 }
 
@@ -272,7 +317,7 @@ fn hmac_block(key: &SecretBytes) -> Zeroizing<[u8; BLOCK_BYTES]> {
 
 /// The library passes keys and digests by value, and its dead stack frames keep them.
 #[inline(never)]
-fn wipe_stack() {
+pub(super) fn wipe_stack() {
     black_box(&mut [0_u8; STACK_BYTES]);
 }
 
@@ -285,22 +330,53 @@ fn overwrite_command_buffer(context: &mut Context) -> Outcome<()> {
     Ok(())
 }
 
-fn point(public: &Public) -> Outcome<Option<[u8; 65]>> {
-    let Public::Ecc { unique, .. } = public else { return Ok(None) };
-    let mut output = [0; 65];
-    let (form, coordinates) = output.split_at_mut(1);
-    form.fill(0x04);
-    let (x, y) = coordinates.split_at_mut(FIELD_BYTES);
-    right_align(x, unique.x())?;
-    right_align(y, unique.y())?;
-    Ok(Some(output))
+fn half(public: &Public) -> Outcome<Half> {
+    match public {
+        Public::Ecc { unique, .. } => {
+            let mut output = [0; 65];
+            let (form, coordinates) = output.split_at_mut(1);
+            form.fill(0x04);
+            let (x, y) = coordinates.split_at_mut(FIELD_BYTES);
+            right_align(x, unique.x())?;
+            right_align(y, unique.y())?;
+            Ok(Half::Point(output))
+        }
+        Public::Rsa { unique, parameters, .. } => {
+            let bits = usize::from(u16::from(parameters.key_bits()));
+            // The first bit of a modulus is set, so there are no leading zeros to leave out.
+            if unique.len().saturating_mul(8) != bits {
+                return Err(altered().into());
+            }
+            Ok(Half::Modulus(unique.to_vec()))
+        }
+        Public::KeyedHash { .. } | Public::SymCipher { .. } => Ok(Half::None),
+    }
+}
+
+fn no_half() -> ProviderError {
+    ProviderError::invalid("the key has no public half of this kind")
 }
 
 /// TPMs may leave leading zeros out.
-fn right_align(place: &mut [u8], number: &[u8]) -> Outcome<()> {
+pub(super) fn right_align(place: &mut [u8], number: &[u8]) -> Outcome<()> {
     let start = place.len().checked_sub(number.len());
     let place = start.and_then(|start| place.get_mut(start..));
-    let place = place.ok_or_else(|| unexpected("the TPM gave a number past its curve"))?;
+    let place = place.ok_or_else(|| unexpected("the TPM gave a number past its field"))?;
     place.copy_from_slice(number);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_number_gets_its_leading_zeros_and_a_long_one_is_refused() {
+        let mut place = [0; 4];
+        right_align(&mut place, &[1, 2]).unwrap();
+        assert_eq!(place, [0, 0, 1, 2]);
+        right_align(&mut place, &[1, 2, 3, 4]).unwrap();
+        assert_eq!(place, [1, 2, 3, 4]);
+        right_align(&mut place, &[1, 2, 3, 4, 5]).unwrap_err();
+    }
 }

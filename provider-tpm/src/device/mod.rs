@@ -3,16 +3,20 @@
 //! This is the only module that knows tss-esapi. Everything in a [`Device`] is volatile: after a
 //! fault that [`Fault::is_lost`] reports, the whole of it is dropped and opened anew.
 
+mod aead;
 mod counter;
 mod describe;
 mod hot;
+mod import;
 mod key;
 mod pcr;
 mod places;
+mod rsa;
 mod session;
 mod slots;
 mod srk;
 mod template;
+mod unwrapped;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -36,6 +40,7 @@ use places::Places;
 use session::Sessions;
 use slots::{BlobHash, Slots};
 use srk::Srk;
+use unwrapped::Unwrapped;
 
 /// The result of a device call.
 pub(crate) type Outcome<T> = Result<T, Fault>;
@@ -54,6 +59,8 @@ pub(crate) struct Device {
     places: Option<Places>,
     /// The counters that were used, by their blobs.
     counters: BTreeMap<BlobHash, NvIndexHandle>,
+    /// The aead keys that were used. They go with everything else when the TPM is lost.
+    unwrapped: Unwrapped,
 }
 
 impl Device {
@@ -81,7 +88,8 @@ impl Device {
         };
         let places = config.persist_keys.as_ref();
         let places = places.map(|settings| Places::open(&mut context, settings)).transpose()?;
-        Ok(Self { context, srk, sessions, slots, places, counters: BTreeMap::new() })
+        let (counters, unwrapped) = (BTreeMap::new(), Unwrapped::default());
+        Ok(Self { context, srk, sessions, slots, places, counters, unwrapped })
     }
 
     /// Describes the TPM.

@@ -21,8 +21,18 @@ pub(crate) type BlobHash = [u8; 32];
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) purpose: Purpose,
-    /// The public half of a sign key.
-    pub(super) point: Option<[u8; 65]>,
+    pub(super) half: Half,
+}
+
+/// The public half of a key.
+#[derive(Debug)]
+pub(super) enum Half {
+    /// Of a key that has none.
+    None,
+    /// The uncompressed point of a sign key.
+    Point([u8; 65]),
+    /// The modulus of an RSA key.
+    Modulus(Vec<u8>),
 }
 
 /// Keys by blob, of which as many are loaded as the TPM has room for.
@@ -105,6 +115,12 @@ impl Slots {
         load: impl FnMut(&mut Context) -> Outcome<KeyHandle>,
     ) -> Outcome<KeyHandle> {
         let handle = self.with_room(context, load)?;
+        self.keep(hash, facts, handle);
+        Ok(handle)
+    }
+
+    /// Keeps a key that was loaded.
+    pub(super) fn keep(&mut self, hash: BlobHash, facts: &Arc<Facts>, handle: KeyHandle) {
         let uses = self.kept.get(&hash).map_or(0, |kept| kept.uses);
         if self.kept.len() >= KEPT_MAX {
             self.forget_oldest();
@@ -112,7 +128,6 @@ impl Slots {
         let facts = Arc::clone(facts);
         let kept = Kept { facts, loaded: Some(handle), saved: None, used: self.clock, uses };
         self.kept.insert(hash, kept);
-        Ok(handle)
     }
 
     /// Runs what needs a free slot, taking the keys least recently used out for it, and more of

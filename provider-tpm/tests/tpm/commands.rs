@@ -10,6 +10,8 @@ use crate::support::{Key, open};
 const POLICY_PCR: u32 = 0x17F;
 const HMAC: u32 = 0x155;
 const SIGN: u32 = 0x15D;
+const RSA_DECRYPT: u32 = 0x159;
+const LOAD: u32 = 0x157;
 
 fn counted() -> (Swtpm, CommandCounter, TpmProvider) {
     let swtpm = Swtpm::start().unwrap();
@@ -26,6 +28,8 @@ fn check(usage: Usage, state: Option<&str>, expected: &[(u32, u64)]) {
         Usage::Seal => drop(provider.mac(key.key_ref(), SEAL_LABEL).unwrap()),
         Usage::Mac => drop(key.mac(&provider).unwrap()),
         Usage::Sign => drop(provider.sign(key.key_ref(), &[1; 32]).unwrap()),
+        Usage::Aead => drop(key.encrypt(&provider).unwrap()),
+        Usage::Rsa => drop(provider.rsa_private(key.key_ref(), &[1; 256]).unwrap()),
     };
     run();
     counter.reset();
@@ -52,6 +56,47 @@ fn mac_of_a_bound_key_is_two_commands() {
 #[test]
 fn signature_of_a_loaded_key_is_one_command() {
     check(Usage::Sign, None, &[(SIGN, 2)]);
+}
+
+#[test]
+fn private_operation_of_a_loaded_rsa_key_is_one_command() {
+    check(Usage::Rsa, None, &[(RSA_DECRYPT, 2)]);
+}
+
+#[test]
+fn aead_key_in_memory_takes_no_command() {
+    check(Usage::Aead, None, &[]);
+}
+
+/// The commands of the first use of an aead key, by the instance that made it or by another one.
+fn check_first_use(by_another: bool, expected: &[(u32, u64)]) {
+    let (_swtpm, counter, provider) = counted();
+    let key = Key::generate(&provider, Usage::Aead, None).unwrap();
+    let provider = if by_another { open(&counter.tcti(), &[], None).unwrap().0 } else { provider };
+    counter.reset();
+    key.encrypt(&provider).unwrap();
+    assert_eq!(counter.counts().into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn first_use_of_an_aead_key_is_one_command() {
+    check_first_use(false, &[(HMAC, 1)]);
+}
+
+#[test]
+fn first_use_of_an_aead_key_after_a_restart_loads_its_key_too() {
+    check_first_use(true, &[(HMAC, 1), (LOAD, 1)]);
+}
+
+#[test]
+fn modulus_of_a_loaded_key_is_no_command() {
+    let (_swtpm, counter, provider) = counted();
+    let key = Key::generate(&provider, Usage::Rsa, None).unwrap();
+    provider.rsa_public(key.key_ref()).unwrap();
+    counter.reset();
+    provider.rsa_public(key.key_ref()).unwrap();
+    provider.rsa_private(key.key_ref(), &[0xFF; 256]).unwrap_err();
+    assert_eq!(counter.counts().len(), 0);
 }
 
 #[test]

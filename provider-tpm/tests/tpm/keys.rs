@@ -1,6 +1,6 @@
 //! What kind of objects keys are, how many work at once, and what edits of a blob do.
 
-use provider_core::{ErrorKind, KeyRef, Provider, Usage};
+use provider_core::{ErrorKind, KeyRef, Provider, SecretBytes, Usage};
 
 use crate::support::{Bench, Key, check, loaded, loaded_count};
 
@@ -44,7 +44,7 @@ fn keys_are_fixed_to_this_tpm_and_parent() {
 #[test]
 fn imported_key_does_not_claim_to_be_made_by_the_tpm() {
     let bench = Bench::new();
-    let key = Key::import(&bench.provider, &provider_core::SecretBytes::copy_of(b"key"));
+    let key = Key::import(&bench.provider, Usage::Mac, &SecretBytes::copy_of(b"key")).unwrap();
     key.mac(&bench.provider).unwrap();
     let mut tpm = bench.onlooker();
     let keys: Vec<_> = loaded(&mut tpm)

@@ -6,13 +6,16 @@
 )]
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
+mod aead;
 mod bus;
 mod commands;
 mod counters;
+mod import;
 mod keys;
 mod lockout;
 mod persist;
 mod recovery;
+mod rsa;
 mod srk;
 mod state;
 mod support;

@@ -157,7 +157,7 @@ fn sign_key_is_persisted_too() {
 #[test]
 fn imported_key_is_persisted_too() {
     let bench = Bench::new(&TWO_HANDLES);
-    let key = Key::import(&bench.provider, &SecretBytes::copy_of(b"key"));
+    let key = Key::import(&bench.provider, Usage::Mac, &SecretBytes::copy_of(b"key")).unwrap();
     let before = bench.mac(&key);
     bench.mac(&key);
     let bench = bench.reopen(&TWO_HANDLES);

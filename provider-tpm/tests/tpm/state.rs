@@ -1,7 +1,7 @@
 //! Keys bound to PCRs.
 
 use provider_core::key::SEAL_LABEL;
-use provider_core::{ErrorKind, Provider, Usage};
+use provider_core::{ErrorKind, Provider, SecretBytes, Usage};
 use swtpm_fixtures::{CommandCounter, Swtpm};
 use tss_esapi::Context;
 use tss_esapi::constants::SessionType;
@@ -10,7 +10,7 @@ use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::session_handles::AuthSession;
 use tss_esapi::structures::{Digest, DigestValues, MaxBuffer, Public, SymmetricDefinition};
 
-use crate::support::{Bench, Key, check, loaded, open};
+use crate::support::{Bench, Key, check, loaded, open, spec};
 
 const HMAC: u32 = 0x155;
 const RC_PCR_CHANGED: u32 = 0x128;
@@ -30,18 +30,33 @@ fn bound_key_works_while_its_pcrs_stand() {
         (Usage::Mac, "sha256:7,11"),
         (Usage::Seal, "sha1:0"),
         (Usage::Sign, "sha384:23"),
+        (Usage::Rsa, "sha256:7"),
         (Usage::Mac, "sha512:0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23"),
     ] {
         let key = Key::generate(&bench.provider, usage, Some(state)).unwrap();
         extend(&mut bench.onlooker(), PcrHandle::Pcr12);
         for _ in 0..2 {
             match usage {
-                Usage::Mac => drop(key.mac(&bench.provider)),
+                Usage::Mac => drop(key.mac(&bench.provider).unwrap()),
                 Usage::Seal => drop(bench.provider.mac(key.key_ref(), SEAL_LABEL).unwrap()),
                 Usage::Sign => drop(bench.provider.sign(key.key_ref(), &[1; 32]).unwrap()),
+                Usage::Rsa => {
+                    drop(bench.provider.rsa_private(key.key_ref(), &[1; 256]).unwrap());
+                }
+                Usage::Aead => panic!("cannot be bound"),
             }
         }
     }
+}
+
+#[test]
+fn aead_key_cannot_be_bound() {
+    let bench = Bench::new();
+    let outcome = Key::generate(&bench.provider, Usage::Aead, Some("sha256:7"));
+    check(outcome, ErrorKind::Unsupported, "cannot be bound to PCRs");
+    let secret = SecretBytes::copy_of(&[1; 32]);
+    let outcome = bench.provider.import(&spec(Usage::Aead, Some("sha256:7")), &secret);
+    check(outcome, ErrorKind::Unsupported, "cannot be bound to PCRs");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use provider_core::{
-    ErrorKind, Identity, KeyBlob, KeyId, KeyRef, KeySpec, Mac, Provider, Result, SecretBytes,
-    Secrets, Settings, StateBinding, Usage,
+    AeadInput, ErrorKind, Identity, KeyBlob, KeyId, KeyRef, KeySpec, Mac, Provider, Result,
+    SecretBytes, Secrets, Settings, StateBinding, Usage,
 };
 use provider_tpm::TpmProvider;
 use swtpm_fixtures::Swtpm;
@@ -86,10 +86,10 @@ impl Key {
         Ok(Self { usage, id: spec.id, blob })
     }
 
-    pub(crate) fn import(provider: &TpmProvider, key: &SecretBytes) -> Self {
-        let spec = spec(Usage::Mac, None);
-        let KeyBlob(blob) = provider.import(&spec, key).unwrap();
-        Self { usage: spec.usage, id: spec.id, blob }
+    pub(crate) fn import(provider: &TpmProvider, usage: Usage, key: &SecretBytes) -> Result<Self> {
+        let spec = spec(usage, None);
+        let KeyBlob(blob) = provider.import(&spec, key)?;
+        Ok(Self { usage, id: spec.id, blob })
     }
 
     pub(crate) fn key_ref(&self) -> KeyRef<'_> {
@@ -99,9 +99,14 @@ impl Key {
     pub(crate) fn mac(&self, provider: &TpmProvider) -> Result<Mac> {
         provider.mac(self.key_ref(), b"message")
     }
+
+    pub(crate) fn encrypt(&self, provider: &TpmProvider) -> Result<Vec<u8>> {
+        let (iv, aad, text) = (b"0123456", b"7891011", b"Hello World");
+        provider.aead_encrypt(self.key_ref(), AeadInput { iv, aad, text })
+    }
 }
 
-fn spec(usage: Usage, state: Option<&str>) -> KeySpec {
+pub(crate) fn spec(usage: Usage, state: Option<&str>) -> KeySpec {
     let state = state.map(|text| StateBinding::new(text).unwrap());
     KeySpec { usage, algorithm: usage.default_algorithm(), id: KeyId([7; 16]), state }
 }

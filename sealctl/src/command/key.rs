@@ -23,11 +23,12 @@ Examples:
   sealctl key create release --usage sign --provider tpm --floor hardware
   sealctl key create secrets/boot --usage seal --pcr 7")]
     Create(CreateArgs),
-    /// Import an HMAC key, from a file or standard input
+    /// Import an HMAC key or a signing key, from a file or standard input
     #[command(after_help = "\
 Examples:
   sealctl key import api/token --base64 --file token.b64
-  sealctl key import api/token --new-version < hmac.key")]
+  sealctl key import api/token --new-version < hmac.key
+  sealctl key import release --usage sign --file private-number")]
     Import(ImportArgs),
     /// List the keys that you may see
     List,
@@ -85,7 +86,11 @@ pub(crate) struct CreateArgs {
 pub(crate) struct ImportArgs {
     /// Name of the key
     name: KeyName,
-    /// File with the key, 1 to 1024 bytes; `-` for standard input
+    /// What the key is for
+    #[arg(long, default_value = "mac", value_parser = args::words([Usage::Mac, Usage::Sign], Usage::as_str))]
+    usage: Usage,
+    /// File with the key: 1 to 1024 bytes; for usage sign the 32 of a P-256 private number; `-` for
+    /// standard input
     #[arg(long, value_name = "FILE", default_value = "-")]
     file: Source,
     /// The file holds the key in base64
@@ -100,13 +105,13 @@ pub(crate) struct ImportArgs {
 
 /// Where a key may live.
 #[derive(Args, Debug)]
-struct Place {
+pub(super) struct Place {
     /// Provider to consider, in this order when repeated; otherwise the configured order
     #[arg(long, value_name = "NAME")]
     provider: Vec<ProviderName>,
     /// Least protection; never below the configured floor
     #[arg(long, value_name = "LEVEL", value_parser = args::protection())]
-    floor: Option<Protection>,
+    pub(super) floor: Option<Protection>,
 }
 
 pub(super) fn run(session: &Session, command: KeyCommand) -> Result<Exit, Failure> {
@@ -142,7 +147,7 @@ fn create(session: &Session, args: CreateArgs) -> Result<Exit, Failure> {
 }
 
 fn import(session: &Session, args: ImportArgs) -> Result<Exit, Failure> {
-    let ImportArgs { name, file, base64, new_version, place } = args;
+    let ImportArgs { name, usage, file, base64, new_version, place } = args;
     let key = if base64 {
         file.read_base64("the key", IMPORT_KEY_MAX_BYTES)?
     } else {
@@ -156,7 +161,7 @@ fn import(session: &Session, args: ImportArgs) -> Result<Exit, Failure> {
         Failure::usage(what, "import a shorter key")
     };
     let request = ImportRequest {
-        usage: Usage::Mac,
+        usage,
         key: SecretBase64::new(key).map_err(too_long)?,
         providers: place.providers(),
         floor: place.floor,
@@ -210,7 +215,7 @@ fn ask_for(name: &KeyName, lost: &str) -> Result<String, Failure> {
 }
 
 impl Place {
-    fn providers(&self) -> Option<Vec<ProviderName>> {
+    pub(super) fn providers(&self) -> Option<Vec<ProviderName>> {
         (!self.provider.is_empty()).then(|| self.provider.clone())
     }
 }

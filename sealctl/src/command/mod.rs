@@ -15,6 +15,7 @@ pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod counter;
 pub(crate) mod key;
+pub(crate) mod keyd;
 pub(crate) mod mac;
 pub(crate) mod provider;
 pub(crate) mod random;
@@ -59,6 +60,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Secret(command) => secret::run(&session_with(Daemon::SecretManager)?, command),
         Command::Sas(command) => sas::run(&session_with(Daemon::SasSigner)?, command),
         Command::Audit(command) => audit::run(session, &command, common.json),
+        Command::ImportKeyd(args) => keyd::run(session, &args, &common),
         Command::Config(command) => config::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

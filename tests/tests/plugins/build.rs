@@ -14,14 +14,24 @@ pub(crate) fn compile(source: &str, to: &Path) {
     let output = Command::new("cc")
         .args(["-std=gnu11", "-shared", "-fPIC", "-fvisibility=hidden", "-O1", "-pthread"])
         .args(["-Wall", "-Werror"])
+        .args(more_flags())
         .arg(format!("-I{TESTS}/../provider-core"))
         .arg("-o")
         .arg(to)
         .arg(sources.join(format!("{source}.c")))
         .args([sources.join("provider.c"), sources.join("sha256.c")])
+        // A sanitizer that is loaded into the tests has nothing to say of the compiler.
+        .env_remove("LD_PRELOAD")
         .output()
         .unwrap();
     assert!(output.status.success(), "{source}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What `TESTS_CFLAGS` names, for a sanitizer (docs/fuzzing.md).
+#[expect(clippy::disallowed_methods, reason = "a knob of the tests alone; no daemon reads it")]
+fn more_flags() -> Vec<String> {
+    let flags = std::env::var("TESTS_CFLAGS").unwrap_or_default();
+    flags.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Compiles a source into a host's plugin directory, as the plugin of that name.

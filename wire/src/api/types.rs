@@ -14,6 +14,11 @@ pub enum Usage {
     Mac,
     /// Signatures.
     Sign,
+    /// Encryption under an initialization vector of the caller's; only the dialects that demand it
+    /// have such keys.
+    Aead,
+    /// Bare private-key operations of RSA; only the dialects that demand it have such keys.
+    Rsa,
 }
 
 impl Usage {
@@ -23,14 +28,18 @@ impl Usage {
             Self::Seal => "seal",
             Self::Mac => "mac",
             Self::Sign => "sign",
+            Self::Aead => "aead",
+            Self::Rsa => "rsa",
         }
     }
 
-    /// The algorithm of keys with this usage.
+    /// The algorithm that keys of this usage have when none is asked for.
     pub const fn algorithm(self) -> Algorithm {
         match self {
             Self::Seal | Self::Mac => Algorithm::HmacSha256,
             Self::Sign => Algorithm::EcdsaP256,
+            Self::Aead => Algorithm::Aes256Gcm,
+            Self::Rsa => Algorithm::Rsa2048,
         }
     }
 }
@@ -44,6 +53,15 @@ pub enum Algorithm {
     /// ECDSA on P-256 over a SHA-256 digest (FIPS 186-5).
     #[serde(rename = "ecdsa-p256")]
     EcdsaP256,
+    /// AES-256 in GCM with a tag of 16 bytes (NIST SP 800-38D).
+    #[serde(rename = "aes-256-gcm")]
+    Aes256Gcm,
+    /// RSA with a modulus of 2,048 bits (RFC 8017).
+    #[serde(rename = "rsa-2048")]
+    Rsa2048,
+    /// RSA with a modulus of 4,096 bits (RFC 8017).
+    #[serde(rename = "rsa-4096")]
+    Rsa4096,
 }
 
 impl Algorithm {
@@ -52,6 +70,9 @@ impl Algorithm {
         match self {
             Self::HmacSha256 => "hmac-sha256",
             Self::EcdsaP256 => "ecdsa-p256",
+            Self::Aes256Gcm => "aes-256-gcm",
+            Self::Rsa2048 => "rsa-2048",
+            Self::Rsa4096 => "rsa-4096",
         }
     }
 }
@@ -63,6 +84,8 @@ impl Algorithm {
 pub enum Protection {
     /// The host's memory and files.
     Software,
+    /// A key of the device while it is not used, the memory of a process while it is.
+    Wrapped,
     /// A device in software, or one that is not known.
     Emulated,
     /// A known chip or module, or one that the operator states to be.
@@ -74,6 +97,7 @@ impl Protection {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Software => "software",
+            Self::Wrapped => "wrapped",
             Self::Emulated => "emulated",
             Self::Hardware => "hardware",
         }

@@ -126,7 +126,7 @@ pub struct Record<'a> {
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_version: Option<&'a str>,
-    /// The store or source that it came from.
+    /// The store or source that it came from; of a key that is moved, the name that it had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<&'a str>,
     /// The unit of the service manager that got it.

@@ -167,6 +167,8 @@ fn protection_number(protection: Protection) -> u64 {
         Protection::Software => 1,
         Protection::Emulated => 2,
         Protection::Hardware => 3,
+        // No seal key has it, and none is read; the number is reserved.
+        Protection::Wrapped => 4,
     }
 }
 

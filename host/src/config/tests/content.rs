@@ -186,7 +186,8 @@ fn operation_without_key_needs_no_pattern_and_with_key_needs_one() {
     assert_eq!(
         needing.join(" "),
         "create import show rotate destroy seal unseal rewrap mac verify sign public \
-         create_counter increment_counter read_counter destroy_counter"
+         move encrypt decrypt rsa derive export_derived create_counter increment_counter \
+         read_counter destroy_counter"
     );
     let free: Vec<&str> =
         OPERATIONS.iter().filter(|known| !known.needs_key).map(|known| known.name).collect();

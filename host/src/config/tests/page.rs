@@ -64,6 +64,11 @@ fn known(text: &str) -> BTreeSet<String> {
     known.split(", ").map(str::to_owned).collect()
 }
 
+/// A configuration with the dialect of the aziot Key Service.
+fn keyd(section: &str) -> String {
+    format!("{SHORTEST}\n[listen.keyd]\nsocket = \"/run/k\"\n{section}\n")
+}
+
 /// The first cells of all rows under a heading.
 fn rows(heading: &str) -> BTreeSet<String> {
     let text = under(heading);
@@ -75,6 +80,8 @@ fn rows(heading: &str) -> BTreeSet<String> {
 fn page_has_each_key_of_the_reader_and_no_other() {
     for (heading, file) in [
         ("## `[listen]`", with("[listen]", "x = 1")),
+        ("## `[keyd]`", keyd("[keyd]\nx = 1")),
+        ("## `[[keyd.principal]]`", keyd("[[keyd.principal]]\nx = 1")),
         ("## `[state]`", with("[state]", "x = 1")),
         ("## `[plugins]`", with("[plugins]", "x = 1")),
         ("## `[[provider]]`", with("[[provider]]", "x = 1")),
@@ -141,6 +148,9 @@ fn defaults_of_the_page_are_the_constants() {
     check_default("## `[audit]`", "rotate_bytes", &audit::ROTATE_BYTES.to_string());
     check_default("## `[[provider]]`", "isolation", "\"process\"");
     check_default("## `[sandbox]`", "level", "\"full\"");
+    for key in ["rsa", "import_over", "refuse_repeated_ivs"] {
+        check_default("## `[keyd]`", key, "false");
+    }
     let sandbox = "### `[provider.sandbox]`";
     let Confinement { memory_bytes, files, .. } = Confinement::default();
     check_default(sandbox, "level", "\"full\"");
@@ -176,6 +186,8 @@ fn limits_of_the_page_are_the_constants() {
     check_limits("## `[listen]`", "socket", &socket);
     let pattern = format!("1 to {} bytes each", daemon::rules::PATTERN_BYTES);
     check_limits("## `[[rule]]`", "keys", &pattern);
+    let pattern = format!("1 to {} characters each, at least one", wire::keyd::PATTERN_MAX_CHARS);
+    check_limits("## `[[keyd.principal]]`", "keys", &pattern);
     assert_eq!(FILE_MAX_BYTES, 1 << 20);
     assert!(page().contains("at most 1 MiB"));
 }

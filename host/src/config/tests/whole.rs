@@ -206,6 +206,7 @@ fn example() -> Config {
             drain: Duration::from_secs(3),
         },
         sandbox: Demand::Required,
+        keyd: None,
     }
 }
 
@@ -250,6 +251,7 @@ fn shortest_file_has_every_default() {
         limits: Limits::default(),
         timeouts: Timeouts::default(),
         sandbox: Demand::Full,
+        keyd: None,
     };
     check_parsed(SHORTEST, &expected);
 }

@@ -3,13 +3,11 @@
 use wire::name::KeyName;
 
 use super::route;
-
-#[path = "../../../../fuzz/http.rs"]
-mod http;
+use crate::front::connection;
 
 /// The bytes of a connection: heads, endpoints, bodies.
 pub fn http_host(data: &[u8]) {
-    http::requests(data, |head, body| {
+    connection::requests(data, |head, body| {
         let endpoint = match route::endpoint(&head.method, head.uri.path(), head.uri.query()) {
             Ok(endpoint) => endpoint,
             Err(error) => return assert!(error.to_string().len() <= 256, "{error}"),

@@ -18,7 +18,7 @@ use wire::name::KeyName;
 
 use crate::error::HostError;
 use crate::pipeline::Host;
-use crate::request::Unread;
+use crate::request::{Api, Unread};
 
 use route::Endpoint;
 
@@ -35,7 +35,7 @@ impl Dialect for Native {
             Ok(endpoint) => return Ok(endpoint),
             Err(unread) => unread,
         };
-        Err(reply::encode(self.0.answer(caller, Err(unread)).await))
+        Err(reply::encode(self.0.answer(caller, Api::Native, Err(unread)).await))
     }
 
     async fn answer(
@@ -47,15 +47,15 @@ impl Dialect for Native {
         let (operation, key) = (endpoint.operation(), endpoint.key().cloned());
         let decoded = body.map_err(HostError::from).and_then(|body| endpoint.decode(&body));
         let asked = decoded.map_err(|error| unread(operation, key.as_ref(), error));
-        reply::encode(self.0.answer(caller, asked).await)
+        reply::encode(self.0.answer(caller, Api::Native, asked).await)
     }
 
     fn turn_away(&self, principal: &Principal, busy: Busy) -> Whole {
-        reply::encode(self.0.turn_away(principal, busy))
+        reply::encode(self.0.turn_away(principal, Api::Native, busy))
     }
 
     fn unreadable(&self, principal: &Principal) {
-        self.0.note_unreadable(principal);
+        self.0.note_unreadable(principal, Api::Native);
     }
 }
 

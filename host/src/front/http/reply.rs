@@ -39,6 +39,8 @@ fn encode_reply(reply: Reply, id: &str) -> Result<Whole, HostError> {
         Reply::Counter(counter) => json(StatusCode::OK, &counter, id),
         Reply::Counters(counters) => json(StatusCode::OK, &counters, id),
         Reply::CounterDestroyed(destroyed) => json(StatusCode::OK, &destroyed, id),
+        // No request of this dialect has one.
+        Reply::Handle(_) | Reply::Held(_) => Err(Failure::Bug("a reply of another dialect").into()),
         Reply::Random(random) => json(StatusCode::OK, &random, id),
         Reply::Status(status) => json(StatusCode::OK, &status, id),
         Reply::Providers(providers) => json(StatusCode::OK, &providers, id),
